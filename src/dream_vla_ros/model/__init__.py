@@ -1,0 +1,1 @@
+"""The Dream-VLA and Dream-VL networks and their checkpoints; torch only, no ROS."""
