@@ -1,0 +1,45 @@
+"""Fixtures for tests that run ROS graphs over real DDS, each in a domain of its own."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Domains up to 101 keep clear of the ephemeral port range on Linux (REP of the DDS port formula); 0 is left to
+# the user's own graph.
+_DOMAINS = range(1, 102)
+
+
+@pytest.fixture(scope="session")
+def domain_id() -> Iterator[int]:
+    """Reserve a ROS domain id that no other test process on this machine holds."""
+    folder = Path(tempfile.gettempdir()) / "dream_vla_test_domains"
+    folder.mkdir(exist_ok=True)
+    start = uuid.uuid4().int % len(_DOMAINS)
+    for offset in range(len(_DOMAINS)):
+        domain = _DOMAINS[(start + offset) % len(_DOMAINS)]
+        lock = open(folder / str(domain), "w")  # noqa: SIM115 - held open for as long as the domain is ours
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        previous = os.environ.get("ROS_DOMAIN_ID")
+        os.environ["ROS_DOMAIN_ID"] = str(domain)
+        os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        try:
+            yield domain
+        finally:
+            if previous is None:
+                os.environ.pop("ROS_DOMAIN_ID", None)
+            else:
+                os.environ["ROS_DOMAIN_ID"] = previous
+            lock.close()
+        return
+    pytest.fail("every ROS domain from 1 to 101 is held by another test process")
