@@ -36,12 +36,12 @@ class ActionChunk:
     chunk_id: int = 0
 
     def __post_init__(self) -> None:
-        for name, width in (("translation", 3), ("rotation", 3), ("gripper", None)):
+        for name, trailing in (("translation", (3,)), ("rotation", (3,)), ("gripper", ())):
             values = np.array(getattr(self, name), dtype=np.float64)
-            shape = (len(values),) if width is None else (len(values), width)
-            if values.ndim == 0 or len(values) == 0 or values.shape != shape:
+            if values.ndim != 1 + len(trailing) or len(values) == 0 or values.shape[1:] != trailing:
+                expected = "(steps, 3)" if trailing else "(steps,)"
                 raise InvalidChunkError(
-                    f"{name} has shape {values.shape}, not (steps >= 1{', 3' if width else ''})"
+                    f"{name} has shape {values.shape}, not {expected} with at least one step"
                 )
             if not np.all(np.isfinite(values)):
                 step = int(np.argwhere(~np.isfinite(values))[0][0])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-# Domains up to 101 keep clear of the ephemeral port range on Linux (REP of the DDS port formula); 0 is left to
+# Domains up to 101 keep their DDS ports clear of the ephemeral port range on Linux; 0 is left to
 # the user's own graph.
 _DOMAINS = range(1, 102)
 
