@@ -23,7 +23,7 @@ build() {
   if [ -r "$stamp" ] && [ "$(cut -d' ' -f1 "$stamp")" != "$base" ]; then
     rm -rf "${DREAM_VLA_BUILD:?}/$package" "${DREAM_VLA_INSTALL:?}/$package"
   fi
-  echo "== building $package"
+  echo "== building $package${3:+ ($3)}"
   python -W ignore -m colcon --log-base "$DREAM_VLA_ROOT/log" build --packages-select "$package" \
     --build-base "$DREAM_VLA_BUILD" --install-base "$DREAM_VLA_INSTALL" 2> >(grep -v "contain any 'local_setup" >&2)
   echo "$fingerprint" >"$stamp"
@@ -31,10 +31,12 @@ build() {
 
 base="$DREAM_VLA_FLAVOUR:$(python -c 'import platform, sys; print(sys.prefix, platform.python_version(), sep=":")')"
 mapfile -t interfaces < <(find src/dream_vla_msgs -type f | LC_ALL=C sort)
-build dream_vla_msgs "$base $(hash_of "${interfaces[@]}" scripts/build.sh)"
+build dream_vla_msgs "$base $(hash_of "${interfaces[@]}" scripts/build.sh)" "a minute or two"
 [ "${1:-}" != --messages ] || exit 0
 
-installed="$(find src/dream_vla_ros launch config models -type f -not -name '*.pyc' -not -path 'src/*.py' | LC_ALL=C sort)"
+folders=()
+for folder in src/dream_vla_ros launch config models; do [ ! -d "$folder" ] || folders+=("$folder"); done
+installed="$(find "${folders[@]}" -type f -not -name '*.pyc' -not -path 'src/*.py' | LC_ALL=C sort)"
 packages="$(find src/dream_vla_ros -name __init__.py | LC_ALL=C sort)"
 recipe="$(hash_of setup.py setup.cfg package.xml colcon_defaults.yaml scripts/build.sh)"
 build dream_vla_ros "$base $(printf '%s' "$installed$packages$recipe" | sha256sum | cut -d' ' -f1)"

@@ -83,7 +83,14 @@ if ! "$venv/bin/python" -c "import pip" 2>/dev/null; then
 fi
 python="$venv/bin/python"
 pip() { "$python" -m pip --disable-pip-version-check --no-input "$@"; }
-install() { pip install --progress-bar off "$@" | { grep -v "^Requirement already satisfied" || true; }; }
+# One short line for each download instead of pip's dependency chains; errors pass as they are.
+install() {
+  pip install --progress-bar off "$@" 2> >(grep -v "is ignored: it is neither" >&2) | awk '
+    /^  Downloading /         { print "  " $2, $3, $4; fflush() }
+    /^Processing /            { sub(".*/", "", $2); print "  " $2; fflush() }
+    /^Installing collected/   { print "  installing", NF - 3, "packages ..."; fflush() }
+    /^Successfully installed/ { print "  installed" }'
+}
 
 extra=()
 if [ -n "$DREAM_VLA_ROS_PREFIX" ] && "$python" -c 'import cv_bridge' 2>/dev/null; then
