@@ -1,0 +1,80 @@
+"""What may look different from one episode to the next: colours, light and the third-person camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+
+from dream_vla_ros.geometry import Array
+from dream_vla_ros.sim.cameras import CAMERA_MOUNTS, THIRD_PERSON, look_at
+from dream_vla_ros.sim.scene import TABLE_RGBA
+
+COLOURS: dict[str, tuple[float, float, float]] = {
+    "red": (0.80, 0.08, 0.08),
+    "green": (0.10, 0.58, 0.16),
+    "blue": (0.10, 0.22, 0.85),
+    "yellow": (0.95, 0.80, 0.06),
+    "purple": (0.48, 0.12, 0.66),
+    "orange": (0.96, 0.42, 0.04),
+    "cyan": (0.10, 0.75, 0.80),
+    "pink": (0.95, 0.50, 0.65),
+    "white": (0.95, 0.95, 0.95),
+}
+# The colours of the closed task set; the open set uses all of them.
+CLOSED_COLOURS: tuple[str, ...] = ("red", "green", "blue", "yellow")
+OPEN_COLOURS: tuple[str, ...] = tuple(COLOURS)
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How far the looks may stray from the standard ones; all zero changes nothing.
+
+    :param camera_position_m: Third-person camera, uniform in a cube of this half side.
+    :param camera_target_m: The point it looks at, likewise.
+    :param camera_fovy_deg: Its field of view, plus or minus.
+    :param brightness: Light, plus or minus this share.
+    :param table_shade: Table colour channels, plus or minus.
+    :param block_shade: Block colour channels, plus or minus.
+    """
+
+    camera_position_m: float = 0.0
+    camera_target_m: float = 0.0
+    camera_fovy_deg: float = 0.0
+    brightness: float = 0.0
+    table_shade: float = 0.0
+    block_shade: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0.0 <= value < np.inf:
+                raise ValueError(f"variation {name} is {value}, not a finite number of 0 or more")
+
+
+# Enough to keep a policy from reading absolute pixels, little enough that everything stays in view.
+MODEST_VARIATION = Variation(0.02, 0.015, 1.5, 0.15, 0.05, 0.05)
+
+
+def dress(model: mujoco.MjModel, colours: list[str], variation: Variation, rng: np.random.Generator) -> None:
+    """Paint the blocks and vary light, table and camera.
+
+    :param model: A tabletop model; changed in place.
+    :param colours: Colour of ``block_0``, ``block_1`` and so on.
+    """
+    for index, colour in enumerate(colours):
+        model.geom(f"block_{index}").rgba[:3] = _shade(COLOURS[colour], variation.block_shade, rng)
+    model.geom("table").rgba[:3] = _shade(TABLE_RGBA[:3], variation.table_shade, rng)
+    light = 1.0 + rng.uniform(-1.0, 1.0) * variation.brightness
+    model.light("lamp").diffuse[:] = 0.6 * light
+    mount = CAMERA_MOUNTS[THIRD_PERSON]
+    position = mount.position + rng.uniform(-1.0, 1.0, 3) * variation.camera_position_m
+    target = mount.target + rng.uniform(-1.0, 1.0, 3) * variation.camera_target_m
+    camera = model.camera(THIRD_PERSON)
+    camera.pos[:] = position
+    mujoco.mju_mat2Quat(camera.quat, look_at(position, target).ravel())
+    camera.fovy[:] = mount.fovy_deg + rng.uniform(-1.0, 1.0) * variation.camera_fovy_deg
+
+
+def _shade(colour: tuple[float, ...], amount: float, rng: np.random.Generator) -> Array:
+    return np.clip(np.asarray(colour) + rng.uniform(-amount, amount, 3), 0.0, 1.0)

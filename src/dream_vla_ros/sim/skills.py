@@ -1,0 +1,182 @@
+"""What the expert does next in each skill, read off the table alone.
+
+Speeds stay within 0.03 m and 0.15 rad per step. Approaches lead down a funnel: far to the side the gripper keeps
+above the blocks, and the nearer it is to where it has to go, the lower it may be.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from dream_vla_ros.geometry import Array, rotation_between
+from dream_vla_ros.sim.arm import gripper_down
+from dream_vla_ros.sim.goals import PUSH_DISTANCE_M, REST_TOLERANCE_M, STACK_OFFSET_M
+from dream_vla_ros.sim.imagined import ImaginedTable, Motion, reach_along, wrap_quarter
+from dream_vla_ros.sim.scene import BLOCK_SIZE_M
+
+MAX_TRANSLATION_M = 0.03
+MAX_ROTATION_RAD = 0.15
+
+# Finger tips 12 mm below the end effector pass over a block lying on the table with 4 cm to spare.
+_HOVER_M = 0.075
+_CARRY_HOVER_M = 0.05
+_LIFTED_M = 0.14
+_RETREAT_M = 0.06
+_PUSH_HEIGHT_M = 0.02
+_PUSH_MARGIN_M = 0.018
+# Grasps keep the fingers within 60 degrees of opening sideways, so that the wrist camera looks ahead.
+_MAX_YAW_RAD = math.radians(60.0)
+_OPEN = 0.9
+# A miss of this much is no reason to move.
+_POSITION_TOLERANCE_M = 0.004
+_ROTATION_TOLERANCE_RAD = 0.06
+
+_STILL: Array = np.zeros(3)
+_STILL.flags.writeable = False
+
+
+def lift(table: ImaginedTable, block: str) -> Motion:
+    """Grasp a block and raise it, then hold it up."""
+    grasp = _grasp(table, block)
+    if grasp is not None:
+        return grasp
+    missing = _LIFTED_M - table.position[2]
+    if missing < _POSITION_TOLERANCE_M:
+        return Motion(_STILL, _STILL, 0.0)
+    return Motion(np.array([0.0, 0.0, min(missing, MAX_TRANSLATION_M)]), _STILL, 0.0)
+
+
+def stack(table: ImaginedTable, block: str, base: str) -> Motion:
+    """Grasp a block, carry it over another, set it down, let go and rise clear of it."""
+    carried, below = table.blocks[block], table.blocks[base]
+    offset = below.position - carried.position
+    miss = math.hypot(offset[0], offset[1])
+    drop = -offset[2] - BLOCK_SIZE_M
+    if miss < STACK_OFFSET_M and abs(drop) < REST_TOLERANCE_M:
+        if table.opening < _OPEN and table.position[2] - carried.position[2] < _RETREAT_M / 2:
+            return Motion(_STILL, _STILL, 1.0)
+        missing = carried.position[2] + _RETREAT_M - table.position[2]
+        if missing < _POSITION_TOLERANCE_M:
+            return Motion(_STILL, _STILL, 1.0)
+        return Motion(np.array([0.0, 0.0, min(missing, MAX_TRANSLATION_M)]), _STILL, 1.0)
+    grasp = _grasp(table, block)
+    if grasp is not None:
+        return grasp
+    turn = wrap_quarter(below.yaw - carried.yaw)
+    yaw = table.yaw + turn
+    if abs(yaw) > _MAX_YAW_RAD:
+        yaw -= math.copysign(math.pi / 2, yaw)
+    place = table.position + offset
+    place[2] += BLOCK_SIZE_M
+    return _approach(table, place, yaw, 0.0, _CARRY_HOVER_M, wide_m=0.004)
+
+
+def push(table: ImaginedTable, block: str, direction: Array, start: Array) -> Motion:
+    """Push a block with closed fingers from behind, then rise clear of it.
+
+    :param direction: (3,) unit vector along x or y of the base.
+    :param start: (3,) where the block lay when the task began.
+    """
+    pushed = table.blocks[block]
+    axis = int(np.argmax(np.abs(direction)))
+    touch = reach_along(pushed.yaw, axis)
+    offset = table.position - pushed.position
+    behind = -float(offset @ direction)
+    aside = offset + behind * direction
+    aside[2] = 0.0
+    remaining = PUSH_DISTANCE_M + _PUSH_MARGIN_M - float((pushed.position - start) @ direction)
+    if remaining < _POSITION_TOLERANCE_M:
+        return _leave(table, behind - touch, direction)
+    turn = _turn_to(table, 0.0)
+    height = _PUSH_HEIGHT_M - table.position[2]
+    in_place = -0.01 < behind - touch < 0.05 and np.linalg.norm(aside) < 0.012 and abs(height) < 0.012
+    if in_place and table.opening < 0.2:
+        forward = min(remaining + max(behind - touch, 0.0), MAX_TRANSLATION_M)
+        step = forward * direction - 0.6 * aside + np.array([0.0, 0.0, height])
+        return Motion(_clip(step, MAX_TRANSLATION_M), turn, 0.0)
+    place = pushed.position - (touch + 0.015) * direction
+    place[2] = _PUSH_HEIGHT_M
+    return _approach(table, place, 0.0, 0.0, _HOVER_M, ready=table.opening < 0.2)
+
+
+def _leave(table: ImaginedTable, gap: float, direction: Array) -> Motion:
+    missing = _PUSH_HEIGHT_M + _HOVER_M - table.position[2]
+    if missing < _POSITION_TOLERANCE_M:
+        return Motion(_STILL, _STILL, 0.0)
+    low = table.position[2] < _PUSH_HEIGHT_M + 0.02
+    if low and gap < 0.006:
+        return Motion((gap - 0.012) * direction, _STILL, 0.0)
+    return Motion(np.array([0.0, 0.0, min(missing, MAX_TRANSLATION_M)]), _STILL, 0.0)
+
+
+def _grasp(table: ImaginedTable, block: str) -> Motion | None:
+    """Return the next motion towards holding a block, or None when it is held."""
+    if table.holds(block):
+        return None
+    target = table.blocks[block]
+    yaw = _grasp_yaw(table, target.yaw)
+    closing = table.opening < _OPEN and table.between_fingers(block)
+    miss = target.position - table.position
+    aligned = (
+        math.hypot(miss[0], miss[1]) < 0.007
+        and abs(miss[2]) < 0.007
+        and np.linalg.norm(rotation_between(table.quaternion, gripper_down(yaw))) < 0.1
+    )
+    if closing or (aligned and table.opening >= _OPEN):
+        return Motion(_STILL, _STILL, 0.0)
+    return _approach(table, target.position, yaw, 1.0, _HOVER_M, ready=table.opening >= _OPEN)
+
+
+def _grasp_yaw(table: ImaginedTable, block_yaw: float) -> float:
+    """Choose the finger direction square to the block that takes the least turning."""
+    now = table.yaw
+    quarter = math.pi / 2
+    choices = [block_yaw + turn * quarter for turn in (-1, 0, 1)]
+    return min((yaw for yaw in choices if abs(yaw) <= _MAX_YAW_RAD), key=lambda yaw: abs(yaw - now))
+
+
+def _approach(
+    table: ImaginedTable,
+    place: Array,
+    yaw: float,
+    gripper: float,
+    hover_m: float,
+    *,
+    wide_m: float = 0.006,
+    ready: bool = True,
+) -> Motion:
+    """Go to a place through the funnel above it.
+
+    :param place: (3,) where the end-effector point has to go.
+    :param yaw: Turn of the gripper about the vertical to arrive with [rad].
+    :param hover_m: Height above the place to keep while away from it.
+    :param wide_m: Miss below which the gripper may go all the way down.
+    :param ready: Whether the gripper is as it has to be to go down.
+    """
+    turn = rotation_between(table.quaternion, gripper_down(yaw))
+    angle = float(np.linalg.norm(turn))
+    miss = place - table.position
+    distance = math.hypot(miss[0], miss[1])
+    # A turn of one radian moves a block's corner about 3 cm.
+    open_funnel = min(max((distance + 0.03 * angle - wide_m) / 0.03, 0.0), 1.0) if ready else 1.0
+    climb = place[2] + hover_m * open_funnel - table.position[2]
+    # Too low for this far away: first up, then across.
+    across = min(max(1.0 - (climb - 0.015) / 0.03, 0.0), 1.0)
+    step = np.array([miss[0] * across, miss[1] * across, climb])
+    if angle < _ROTATION_TOLERANCE_RAD / 2:
+        turn = _STILL
+    return Motion(_clip(step, MAX_TRANSLATION_M), _clip(turn, MAX_ROTATION_RAD), gripper)
+
+
+def _turn_to(table: ImaginedTable, yaw: float) -> Array:
+    turn = rotation_between(table.quaternion, gripper_down(yaw))
+    if np.linalg.norm(turn) < _ROTATION_TOLERANCE_RAD:
+        return _STILL
+    return _clip(turn, MAX_ROTATION_RAD)
+
+
+def _clip(vector: Array, longest: float) -> Array:
+    length = float(np.linalg.norm(vector))
+    return vector * (longest / length) if length > longest else vector
