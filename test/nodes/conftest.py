@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
+import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,32 @@ def domain_id() -> Iterator[int]:
             lock.close()
         return
     pytest.fail("every ROS domain from 1 to 101 is held by another test process")
+
+
+@pytest.fixture
+def start_instruction_server(domain_id: int) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start processes that serve ExecuteInstruction; each is ready when the call returns."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        script = Path(__file__).with_name("instruction_server.py")
+        process = subprocess.Popen(
+            [sys.executable, str(script), *arguments], stdout=subprocess.PIPE, text=True
+        )
+        processes.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def instruction_server(
+    start_instruction_server: Callable[..., subprocess.Popen[str]],
+) -> subprocess.Popen[str]:
+    """Return a process that serves ExecuteInstruction."""
+    return start_instruction_server()
