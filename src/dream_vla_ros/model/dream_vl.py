@@ -1,0 +1,122 @@
+"""Dream-VL: text from images and text, by unmasking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import checkpoint, tokenizer
+from .backbone import DreamBackbone
+from .config import DreamConfig
+from .errors import CheckpointError, ModelInputError
+from .language import rotary_tables
+from .positions import three_axis_positions
+from .sampling import Unmasking, unmask
+from .vision import Grid
+
+
+class DreamVL(DreamBackbone):
+    """A Dream-VL network."""
+
+    def __init__(self, config: DreamConfig) -> None:
+        super().__init__(config)
+        sections = config.mrope_section
+        if len(sections) != 3 or sum(sections) != config.head_dim // 2:
+            raise CheckpointError(
+                f"mrope_section {list(sections)} must be three numbers that sum to {config.head_dim // 2}, "
+                "half of "
+                "a head's width"
+            )
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+    ) -> DreamVL:
+        """Read a Dream-VL checkpoint folder.
+
+        :raises CheckpointError: naming the file or tensor that is missing, damaged or of the wrong shape.
+        """
+        path = checkpoint.open_folder(folder)
+        config = DreamConfig.from_folder(path)
+        words = tokenizer.load_tokenizer(path) if tokenizer.has_tokenizer(path) else None
+        config = config.with_tokens(tokenizer.resolve_token_ids(config, words, path, for_actions=False))
+        with torch.device("meta"):
+            model = cls(config)
+        checkpoint.load_backbone(model, path, dtype, torch.device(device))
+        return model.eval()
+
+    @torch.no_grad()
+    def generate_ids(
+        self,
+        input_ids: Any,
+        pixel_values: Any = None,
+        image_grid_thw: Any = None,
+        max_new_tokens: int = 128,
+        steps: int | None = None,
+        algorithm: str = "maskgit_plus",
+        temperature: float = 0.0,
+        generator: torch.Generator | None = None,
+        *,
+        how: Unmasking | None = None,
+        history: list[Tensor] | None = None,
+    ) -> Tensor:
+        """Continue a prompt by `max_new_tokens` tokens, unmasked in `steps` passes.
+
+        :param input_ids: (1, S) prompt up to and including the assistant header.
+        :param pixel_values: (patches, patch_width) of all images (or video frames).
+        :param image_grid_thw: (images, 3).
+        :param steps: forward passes; None is one per new token.
+        :param algorithm: `origin`, `maskgit_plus`, `topk_margin` or `entropy`.
+        :param generator: source of every draw; torch's default if None.
+        :param how: everything about unmasking at once, instead of `steps`, `algorithm` and `temperature`.
+        :param history: if given, the new tokens (1, max_new_tokens) after each step are appended.
+        :returns: (1, S + max_new_tokens) ids.
+        :raises ModelInputError: naming the argument that does not fit.
+        """
+        if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int) or max_new_tokens < 1:
+            raise ModelInputError(f"max_new_tokens must be a positive whole number, not {max_new_tokens!r}")
+        if how is None:
+            how = Unmasking(max_new_tokens if steps is None else steps, algorithm, temperature)
+        ids, patches, grids = self.read_prompt(input_ids, pixel_values, image_grid_thw)
+        if len(ids) != 1:
+            raise ModelInputError(f"input_ids has {len(ids)} rows; generate one answer at a time")
+        tokens = self.config.tokens
+        prompt = self.embed(ids, patches, grids)
+        masks = torch.full((max_new_tokens,), tokens.mask, device=self.device)
+        rotary = self._rotary(torch.cat([ids[0], masks]), grids)
+        read = slice(ids.shape[1] - 1, ids.shape[1] - 1 + max_new_tokens)
+
+        def logits_at(new: Tensor, masked: Tensor) -> Tensor:
+            embeds = torch.cat([prompt, self.model.embed_tokens(new)[None]], dim=1)
+            return self.logits(self.hidden_states(embeds, rotary, read)[0, masked])
+
+        steps_seen: list[Tensor] | None = None if history is None else []
+        new = unmask(
+            masks, logits_at, tokens.mask, how, pad_id=tokens.pad, generator=generator, history=steps_seen
+        )
+        if history is not None and steps_seen is not None:
+            history.extend(state[None] for state in steps_seen)
+        return torch.cat([ids, new[None]], dim=1)
+
+    @torch.no_grad()
+    def mask_logits(
+        self, input_ids: Any, pixel_values: Any = None, image_grid_thw: Any = None, *, masks: int
+    ) -> Tensor:
+        """Score the whole vocabulary at `masks` mask tokens put behind a prompt.
+
+        :param input_ids: (1, S).
+        :returns: (masks, vocabulary).
+        """
+        ids, patches, grids = self.read_prompt(input_ids, pixel_values, image_grid_thw)
+        row = torch.full((masks,), self.config.tokens.mask, device=self.device)
+        embeds = torch.cat([self.embed(ids, patches, grids), self.model.embed_tokens(row)[None]], dim=1)
+        read = slice(ids.shape[1] - 1, ids.shape[1] - 1 + masks)
+        return self.logits(self.hidden_states(embeds, self._rotary(torch.cat([ids[0], row]), grids), read))[0]
+
+    def _rotary(self, ids: Tensor, grids: Sequence[Grid]) -> tuple[Tensor, Tensor]:
+        positions = three_axis_positions(ids, grids, self.config)[:, None]
+        return rotary_tables(positions, self.config, self.dtype, self.config.mrope_section)

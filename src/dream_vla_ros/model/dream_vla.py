@@ -1,0 +1,346 @@
+"""Dream-VLA: from images, an instruction and the robot's state to a chunk of actions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from . import checkpoint, tokenizer
+from .action_heads import ActionHead, TokenProjector, time_embedding
+from .action_tokens import ActionTokens
+from .backbone import DreamBackbone
+from .config import DreamConfig
+from .ddim import DdimSchedule
+from .errors import CheckpointError, ModelInputError
+from .language import Read, rotary_tables
+from .objective import Objective
+from .sampling import Unmasking, sample, unmask
+from .statistics import DatasetStatistics
+
+PUBLISHED_ACTION_DIM = 7  # of a base checkpoint whose statistics say nothing: xyz, rotation, gripper
+DEFAULT_CHUNK = 8
+Array = npt.NDArray[np.float64]
+
+
+class DreamVLAForActionPrediction(DreamBackbone):
+    """A Dream-VLA network together with what turns its hidden states into actions."""
+
+    def __init__(
+        self,
+        config: DreamConfig,
+        objective: Objective | str = Objective.FLOW_MATCHING,
+        chunk_size: int | None = None,
+        *,
+        statistics: DatasetStatistics | None = None,
+        action_head: ActionHead | None = None,
+        noisy_action_projector: TokenProjector | None = None,
+        proprio_projector: TokenProjector | None = None,
+    ) -> None:
+        """Assemble a model; `from_pretrained` is the usual way."""
+        super().__init__(config)
+        self.objective = Objective.named(objective)
+        self.chunk_size = _chunk_size(
+            chunk_size if chunk_size is not None else config.chunk_size or DEFAULT_CHUNK
+        )
+        self.statistics = statistics or DatasetStatistics(config.norm_stats, "config")
+        self.action_head = action_head
+        self.noisy_action_projector = noisy_action_projector
+        self.proprio_projector = proprio_projector
+        self.action_tokens = ActionTokens(config.tokens.tokenizer_length, config.n_action_bins)
+        self.ddim = DdimSchedule(config.num_diffusion_steps_train)
+        self.action_dim = self._find_action_dim()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: str | Path,
+        objective: Objective | str = Objective.FLOW_MATCHING,
+        chunk_size: int | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> DreamVLAForActionPrediction:
+        """Read a base or fine-tuned checkpoint folder.
+
+        :param objective: what the checkpoint was fine-tuned with; a base checkpoint has no action head, so
+            only
+            `discrete` and `discrete_diffusion` run from it.
+        :param chunk_size: actions per prediction, as in training (no checkpoint file of the published code
+            says
+            it); None takes `chunk_size` of `config.json` if it is there, else 8.
+        :param dtype: type of all weights; integration over time stays in float32.
+        :raises CheckpointError: naming the file or tensor that is missing, damaged, doubled, of the wrong
+            shape or
+            of another objective.
+        """
+        path = checkpoint.open_folder(folder)
+        objective = Objective.named(objective)
+        config = DreamConfig.from_folder(path)
+        if config.model_type == "dream-vl":
+            raise CheckpointError(
+                f"{path / 'config.json'} describes Dream-VL, which predicts no actions; read it as DreamVL"
+            )
+        words = (
+            tokenizer.load_tokenizer(path, config.n_action_bins) if tokenizer.has_tokenizer(path) else None
+        )
+        config = config.with_tokens(tokenizer.resolve_token_ids(config, words, path, for_actions=True))
+        statistics = checkpoint.load_statistics(path, config)
+        parts = checkpoint.load_parts(path, objective, config, statistics)
+        device = torch.device(device)
+        with torch.device("meta"):
+            model = cls(config, objective, chunk_size, statistics=statistics)
+        checkpoint.load_backbone(model, path, dtype, device)
+        for name, part in parts.items():
+            setattr(model, name, part.to(device, dtype))
+        model.action_dim = model._find_action_dim()
+        return model.eval()
+
+    @torch.no_grad()
+    def predict_actions(
+        self,
+        input_ids: Any,
+        pixel_values: Any = None,
+        image_grid_thw: Any = None,
+        proprio: npt.ArrayLike | Tensor | None = None,
+        noise: npt.ArrayLike | Tensor | None = None,
+        steps: int | None = None,
+        action_tokens_only: bool = True,
+        generator: torch.Generator | None = None,
+        temperature: float = 0.0,
+    ) -> npt.NDArray[np.float32]:
+        """Predict one chunk of normalised actions.
+
+        :param input_ids: (1, S) chat prompt up to and including the assistant header.
+        :param pixel_values: (patches, patch_width) of all images.
+        :param image_grid_thw: (images, 3).
+        :param proprio: the robot's state, *normalised* (see `normalize_proprio`); the state token exists
+            exactly
+            when it is given.
+        :param noise: (chunk, dim) where flow matching and diffusion start; drawn if None.
+        :param steps: integration, denoising or unmasking steps; None is the objective's default.
+        :param action_tokens_only: for the discrete objectives, choose among action tokens alone, so that no
+            word
+            can be decoded as an action; False chooses from the whole vocabulary, as published.
+        :param generator: source of every draw; torch's default if None.
+        :param temperature: for the discrete objectives; 0 takes the best token.
+        :returns: (chunk, dim) in [-1, 1] (a continuous head may go a little beyond).
+        :raises ModelInputError: naming the argument that does not fit.
+        """
+        ids, patches, grids = self.read_prompt(input_ids, pixel_values, image_grid_thw)
+        if len(ids) != 1:
+            raise ModelInputError(f"input_ids has {len(ids)} rows; predict one chunk at a time")
+        steps = self._checked_steps(steps)
+        prompt = self.embed(ids, patches, grids)
+        state = self._read_proprio(proprio)
+        if self.objective is Objective.DISCRETE_DIFFUSION:
+            how = Unmasking(steps, temperature=temperature)
+            actions = self._unmask(prompt, state, how, action_tokens_only, generator)
+        elif self.objective is Objective.DISCRETE:
+            how = Unmasking(1, temperature=temperature)
+            actions = self._choose(prompt, state, how, action_tokens_only, generator)
+        elif self.objective is Objective.L1_REGRESSION:
+            actions = self._act(
+                prompt, state, torch.zeros_like(prompt[:, :1]).expand(-1, self.action_places, -1)
+            )
+        else:
+            actions = self._denoise(prompt, state, self._start(noise, generator), steps)
+        return actions.reshape(self.chunk_size, self.action_dim).float().cpu().numpy()
+
+    @property
+    def action_places(self) -> int:
+        """Tokens that one chunk takes."""
+        return self.chunk_size * self.action_dim
+
+    def unnormalize(self, normalized: npt.ArrayLike, unnorm_key: str | None = None) -> Array:
+        """Map predicted actions (..., dim) to the units of dataset `unnorm_key` (None: the only one)."""
+        return self.statistics.unnormalize_actions(normalized, unnorm_key)
+
+    def normalize_proprio(self, raw: npt.ArrayLike, unnorm_key: str | None = None) -> npt.NDArray[np.float32]:
+        """Map a robot's state (..., dim) in the dataset's units to what `predict_actions` takes."""
+        return self.statistics.normalize_proprio(raw, unnorm_key).astype(np.float32)
+
+    def hidden_with_prefix(
+        self,
+        embeds: Tensor,
+        read: Read,
+        *,
+        proprio: Tensor | None = None,
+        time: Tensor | None = None,
+        key_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Run the language model on a sequence with its state and time tokens put in front.
+
+        :param embeds: (batch, length, hidden_size): prompt, action places, closing tokens.
+        :param read: places of `embeds` to return.
+        :param proprio: (batch, proprio_dim), normalised.
+        :param time: (batch,) flow time or diffusion step.
+        :param key_mask: (batch, length) bool, False at padding.
+        :returns: (batch, places, hidden_size).
+        """
+        prefix = []
+        if proprio is not None:
+            assert self.proprio_projector is not None
+            prefix.append(self.proprio_projector(proprio.to(embeds.dtype)))
+        if time is not None:
+            prefix.append(time_embedding(time, embeds.shape[-1]).to(embeds.dtype))
+        added = len(prefix)
+        if added:
+            embeds = torch.cat([torch.stack(prefix, dim=1), embeds], dim=1)
+            read = slice(read.start + added, read.stop + added) if isinstance(read, slice) else read + added
+        if key_mask is not None:
+            key_mask = torch.nn.functional.pad(key_mask, (added, 0), value=True)[:, None, None]
+        positions = torch.arange(1, embeds.shape[1] + 1, device=embeds.device)[None]
+        return self.hidden_states(embeds, rotary_tables(positions, self.config, embeds.dtype), read, key_mask)
+
+    def embed_noisy_actions(self, actions: Tensor) -> Tensor:
+        """Make one token of each number of noisy actions (batch, chunk, dim)."""
+        assert self.noisy_action_projector is not None
+        return self.noisy_action_projector(actions.flatten(1)[..., None].to(self.dtype))
+
+    def _read_places(self, prompt_length: int, count: int) -> slice:
+        """Return the places whose hidden states predict `count` tokens behind the prompt: one to the left."""
+        return slice(prompt_length - 1, prompt_length - 1 + count)
+
+    def _hidden_at_actions(
+        self, prompt: Tensor, state: Tensor | None, tokens: Tensor, time: Tensor | None
+    ) -> Tensor:
+        """Return the hidden states that predict the action places, given the embeddings that stand there."""
+        closing = torch.tensor([self.config.tokens.closing], device=self.device)
+        embeds = torch.cat([prompt, tokens, self.model.embed_tokens(closing)], dim=1)
+        read = self._read_places(prompt.shape[1], self.action_places)
+        return self.hidden_with_prefix(embeds, read, proprio=state, time=time)
+
+    def _act(
+        self, prompt: Tensor, state: Tensor | None, tokens: Tensor, time: Tensor | None = None
+    ) -> Tensor:
+        """Return the action head's output (1, chunk, dim) in float32."""
+        assert self.action_head is not None
+        return self.action_head(self._hidden_at_actions(prompt, state, tokens, time)).float()
+
+    def _denoise(self, prompt: Tensor, state: Tensor | None, actions: Tensor, steps: int) -> Tensor:
+        """Go from noise to actions in float32, whatever the type of the weights."""
+        flow = self.objective is Objective.FLOW_MATCHING
+        times = [i / steps for i in range(steps)] if flow else self.ddim.timesteps(steps)
+        for time in times:
+            tokens = self.embed_noisy_actions(actions)
+            output = self._act(prompt, state, tokens, torch.tensor([float(time)], device=self.device))
+            actions = actions + output / steps if flow else self.ddim.step(actions, output, int(time), steps)
+        return actions
+
+    def _choose(
+        self,
+        prompt: Tensor,
+        state: Tensor | None,
+        how: Unmasking,
+        action_tokens_only: bool,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        """Choose all action tokens in one pass over zeroed places."""
+        zeros = torch.zeros_like(prompt[:, :1]).expand(-1, self.action_places, -1)
+        hidden = self._hidden_at_actions(prompt, state, zeros, None)[0]
+        candidates = self._action_ids() if action_tokens_only else None
+        _, chosen = sample(self.logits(hidden, candidates).float(), how, generator)
+        return self._decode(chosen if candidates is None else candidates[chosen])
+
+    def _unmask(
+        self,
+        prompt: Tensor,
+        state: Tensor | None,
+        how: Unmasking,
+        action_tokens_only: bool,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        """Unmask the action places and the two closing ones together."""
+        ids = self.config.tokens
+        count = self.action_places + len(ids.closing)
+        read = self._read_places(prompt.shape[1], count)
+        candidates, allowed = None, None
+        if action_tokens_only:
+            candidates = torch.cat([self._action_ids(), torch.tensor(ids.closing, device=self.device)])
+            at_closing = torch.arange(count, device=self.device) >= self.action_places
+            is_closing = torch.arange(len(candidates), device=self.device) >= len(candidates) - len(
+                ids.closing
+            )
+            allowed = at_closing[:, None] == is_closing
+
+        def logits_at(tokens: Tensor, masked: Tensor) -> Tensor:
+            embeds = torch.cat([prompt, self.model.embed_tokens(tokens)[None]], dim=1)
+            hidden = self.hidden_with_prefix(embeds, read, proprio=state)[0, masked]
+            logits = self.logits(hidden, candidates)
+            return logits if allowed is None else logits.masked_fill(~allowed[masked], -torch.inf)
+
+        masks = torch.full((count,), ids.mask, device=self.device)
+        tokens = unmask(
+            masks, logits_at, ids.mask, how, candidates=candidates, pad_id=ids.pad, generator=generator
+        )
+        return self._decode(tokens[: self.action_places])
+
+    def _action_ids(self) -> Tensor:
+        return torch.tensor(self.action_tokens.ids, device=self.device)
+
+    def _decode(self, token_ids: Tensor) -> Tensor:
+        return torch.from_numpy(self.action_tokens.decode(token_ids.cpu().numpy()))
+
+    def _start(self, noise: npt.ArrayLike | Tensor | None, generator: torch.Generator | None) -> Tensor:
+        """Return the noise to start from (1, chunk, dim), float32."""
+        shape = (1, self.chunk_size, self.action_dim)
+        if noise is None:
+            source = generator.device if generator is not None else self.device
+            return torch.randn(shape, generator=generator, device=source).to(self.device)
+        start = torch.as_tensor(noise, dtype=torch.float32)
+        if start.numel() != self.action_places or tuple(start.shape[-2:]) != shape[1:]:
+            raise ModelInputError(
+                f"noise has shape {tuple(start.shape)}, but this model's chunk is {shape[1:]}"
+            )
+        if not bool(start.isfinite().all()):
+            raise ModelInputError("noise holds numbers that are not finite")
+        return start.reshape(shape).to(self.device)
+
+    def _read_proprio(self, proprio: npt.ArrayLike | Tensor | None) -> Tensor | None:
+        if proprio is None:
+            return None
+        if self.proprio_projector is None:
+            raise ModelInputError(
+                "proprio was given, but the checkpoint has no proprio_projector--*_checkpoint.pt: it was "
+                "trained "
+                "without the robot's state, so pass proprio=None"
+            )
+        state = torch.as_tensor(proprio, dtype=torch.float32).reshape(1, -1)
+        if state.shape[1] != self.proprio_projector.input_width:
+            raise ModelInputError(
+                f"proprio has {state.shape[1]} numbers, the checkpoint takes "
+                f"{self.proprio_projector.input_width}"
+            )
+        if not bool(state.isfinite().all()):
+            raise ModelInputError("proprio holds numbers that are not finite")
+        return state.to(self.device)
+
+    def _checked_steps(self, steps: int | None) -> int:
+        if steps is None:
+            default = self.objective.default_steps
+            return min(default, self.ddim.train_steps) if self.objective is Objective.DIFFUSION else default
+        if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
+            raise ModelInputError(f"steps must be a positive whole number, not {steps!r}")
+        return int(steps)
+
+    def _find_action_dim(self) -> int:
+        """Return the numbers in one action: the head's, else what all statistics agree on."""
+        if self.action_head is not None:
+            return self.action_head.action_dim
+        dims = {entry.dim for entry in self.statistics.action.values()}
+        if len(dims) > 1:
+            raise CheckpointError(
+                f"{self.statistics.source} has datasets of {sorted(dims)} action dimensions; keep those of "
+                "one robot"
+            )
+        return dims.pop() if dims else PUBLISHED_ACTION_DIM
+
+
+def _chunk_size(value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ModelInputError(f"chunk_size must be a positive whole number, not {value!r}")
+    return int(value)

@@ -1,0 +1,162 @@
+"""Unmasking: turn a row of mask tokens into a sequence, the surest places first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .errors import ModelInputError
+
+ALGORITHMS = ("origin", "maskgit_plus", "topk_margin", "entropy")
+LAST_TIME = 1e-3  # where the published schedule ends, so that its logarithms stay finite
+ENTROPY_FLOOR = 1e-10
+PUBLISHED_TOP_K = (
+    50  # the published models inherit it from transformers' configuration, so confidences rest on it
+)
+
+LogitsAt = Callable[[Tensor, Tensor], Tensor]
+"""(tokens (places,), which are masked (places,)) -> logits (masked places, candidates)."""
+
+
+@dataclass(frozen=True)
+class Unmasking:
+    """How to unmask.
+
+    :param steps: forward passes.
+    :param algorithm: `origin` unmasks places at random; `maskgit_plus` those with the most probable token,
+        `topk_margin` with the widest lead over the runner-up, `entropy` with the lowest entropy first.
+    :param temperature: 0 takes the best token, above that tokens are drawn.
+    :param top_p: draw only from the most probable tokens that together reach this probability.
+    :param top_k: count only that many tokens, in the draw and in the confidence; None counts all.
+    :param place_temperature: above 0, the places to unmask are drawn by their confidence, too.
+    :param eos_penalty: how strongly ending early is discouraged in the first steps.
+    """
+
+    steps: int
+    algorithm: str = "maskgit_plus"
+    temperature: float = 0.0
+    top_p: float | None = None
+    top_k: int | None = PUBLISHED_TOP_K
+    place_temperature: float | None = None
+    eos_penalty: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.algorithm not in ALGORITHMS:
+            raise ModelInputError(f"algorithm must be one of {', '.join(ALGORITHMS)}, not {self.algorithm!r}")
+        if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1:
+            raise ModelInputError(f"steps must be a positive whole number, not {self.steps!r}")
+        if not self.temperature >= 0:
+            raise ModelInputError(f"temperature must be 0 or more, not {self.temperature!r}")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ModelInputError(f"top_p must lie in (0, 1], not {self.top_p!r}")
+        if self.top_k is not None and self.top_k < 1:
+            raise ModelInputError(f"top_k must be 1 or more, not {self.top_k!r}")
+
+
+def unmask(
+    tokens: Tensor,
+    logits_at: LogitsAt,
+    mask_id: int,
+    how: Unmasking,
+    *,
+    candidates: Tensor | None = None,
+    pad_id: int | None = None,
+    generator: torch.Generator | None = None,
+    history: list[Tensor] | None = None,
+) -> Tensor:
+    """Replace mask tokens step by step.
+
+    :param tokens: (places,) ids, some or all of them `mask_id`.
+    :param logits_at: the model.
+    :param candidates: ids that the columns of the logits stand for; None if they are the vocabulary.
+    :param pad_id: the token that `eos_penalty` discourages.
+    :param generator: source of randomness, on the device of `tokens`; torch's default if None.
+    :param history: if given, the tokens after each step are appended.
+    :returns: (places,); masks remain only where the model itself predicts the mask token.
+    """
+    tokens = tokens.clone()
+    times = torch.linspace(1, LAST_TIME, how.steps + 1)
+    for step in range(how.steps):
+        masked = tokens == mask_id
+        count = int(masked.sum())
+        if count:
+            logits = logits_at(tokens, masked).float()
+            if how.eos_penalty and pad_id is not None:
+                column = pad_id if candidates is None else candidates == pad_id
+                logits[:, column] += how.eos_penalty * float(torch.log(1 - times[step] + LAST_TIME))
+            share = 1 - times[step + 1] / times[step] if step < how.steps - 1 else torch.tensor(1.0)
+            tokens[masked] = _fill(logits, count, share, mask_id, how, candidates, generator)
+        if history is not None:
+            history.append(tokens.clone())
+    return tokens
+
+
+def _fill(
+    logits: Tensor,
+    count: int,
+    share: Tensor,
+    mask_id: int,
+    how: Unmasking,
+    candidates: Tensor | None,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """Return what stands at the masked places after one step that unmasks `share` of them."""
+    filled = torch.full((count,), mask_id, device=logits.device)
+    if how.algorithm == "origin":
+        draws = torch.rand(count, device=logits.device, generator=generator)
+        chosen = (draws < float(share)).nonzero()[:, 0]
+        confidence, best = sample(logits[chosen], how, generator)
+        filled[chosen] = best if candidates is None else candidates[best]
+        return filled
+    confidence, best = sample(logits, how, generator)
+    if candidates is not None:
+        best = candidates[best]
+    number = int(count * share)  # in float32, as published: it decides how ties of rounding fall
+    if not number:
+        return filled
+    if how.place_temperature:
+        weights = torch.softmax(confidence / how.place_temperature, dim=-1)
+        chosen = torch.multinomial(weights, number, generator=generator)
+    else:
+        chosen = torch.topk(confidence, number).indices
+    filled[chosen] = best[chosen]
+    return filled
+
+
+def sample(logits: Tensor, how: Unmasking, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    """Choose a token per row and say how sure the choice is.
+
+    :param logits: (places, candidates).
+    :returns: confidence (places,), and index of the candidate (places,).
+    """
+    if how.temperature > 0:
+        logits = logits / how.temperature
+    if how.top_p is not None and how.top_p < 1:
+        logits = _keep_top_p(logits, how.top_p)
+    if how.top_k is not None:
+        least = torch.topk(logits, min(how.top_k, logits.shape[-1])).values[..., -1:]
+        logits = logits.masked_fill(logits < least, torch.finfo(logits.dtype).min)
+    probabilities = torch.softmax(logits, dim=-1)
+    if how.temperature > 0 and len(logits):
+        best = torch.multinomial(probabilities, 1, replacement=True, generator=generator)[:, 0]
+        confidence = probabilities.gather(-1, best[:, None])[:, 0]
+    else:
+        confidence, best = probabilities.max(dim=-1)
+    if how.algorithm == "topk_margin":
+        first, second = torch.topk(probabilities, 2).values.unbind(-1)
+        confidence = first - second
+    elif how.algorithm == "entropy":
+        confidence = (probabilities * torch.log(probabilities + ENTROPY_FLOOR)).sum(-1)
+    return confidence, best
+
+
+def _keep_top_p(logits: Tensor, top_p: float) -> Tensor:
+    """Rule out tokens beyond the most probable that together exceed `top_p`; the best always stays."""
+    ordered, indices = torch.sort(logits, descending=True)
+    beyond = torch.cumsum(torch.softmax(ordered, dim=-1), dim=-1) > top_p
+    beyond = torch.cat([torch.zeros_like(beyond[..., :1]), beyond[..., :-1]], dim=-1)
+    drop = torch.zeros_like(beyond).scatter(-1, indices, beyond)
+    return logits.masked_fill(drop, torch.finfo(logits.dtype).min)
