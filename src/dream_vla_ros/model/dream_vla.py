@@ -135,7 +135,7 @@ class DreamVLAForActionPrediction(DreamBackbone):
             raise ModelInputError(f"input_ids has {len(ids)} rows; predict one chunk at a time")
         steps = self._checked_steps(steps)
         prompt = self.embed(ids, patches, grids)
-        state = self._read_proprio(proprio)
+        state = None if proprio is None else self.read_proprio(torch.as_tensor(proprio).reshape(1, -1))
         if self.objective is Objective.DISCRETE_DIFFUSION:
             how = Unmasking(steps, temperature=temperature)
             actions = self._unmask(prompt, state, how, action_tokens_only, generator)
@@ -300,20 +300,22 @@ class DreamVLAForActionPrediction(DreamBackbone):
             raise ModelInputError("noise holds numbers that are not finite")
         return start.reshape(shape).to(self.device)
 
-    def _read_proprio(self, proprio: npt.ArrayLike | Tensor | None) -> Tensor | None:
-        if proprio is None:
-            return None
+    def read_proprio(self, proprio: npt.ArrayLike | Tensor) -> Tensor:
+        """Check normalised states (batch, proprio_dim) and bring them to the model's device, in float32.
+
+        :raises ModelInputError: if the checkpoint takes no state, or one of another length.
+        """
         if self.proprio_projector is None:
             raise ModelInputError(
                 "proprio was given, but the checkpoint has no proprio_projector--*_checkpoint.pt: it was "
-                "trained "
-                "without the robot's state, so pass proprio=None"
+                "trained without the robot's state, so pass proprio=None"
             )
-        state = torch.as_tensor(proprio, dtype=torch.float32).reshape(1, -1)
-        if state.shape[1] != self.proprio_projector.input_width:
+        state = torch.as_tensor(proprio, dtype=torch.float32)
+        if state.dim() != 2 or state.shape[1] != self.proprio_projector.input_width:
             raise ModelInputError(
-                f"proprio has {state.shape[1]} numbers, the checkpoint takes "
-                f"{self.proprio_projector.input_width}"
+                f"proprio is {tuple(state.shape)}, but the checkpoint takes "
+                f"{self.proprio_projector.input_width} "
+                "numbers"
             )
         if not bool(state.isfinite().all()):
             raise ModelInputError("proprio holds numbers that are not finite")
