@@ -13,6 +13,11 @@ from pathlib import Path
 
 import pytest
 
+# Helpers are imported by name (from ros_graph import Recorder); tests themselves are not importable.
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
+
+from ros_graph import Graph
+
 # Domains up to 101 keep their DDS ports clear of the ephemeral port range on Linux; 0 is left to
 # the user's own graph.
 _DOMAINS = range(1, 102)
@@ -74,3 +79,23 @@ def instruction_server(
 ) -> subprocess.Popen[str]:
     """Return a process that serves ExecuteInstruction."""
     return start_instruction_server()
+
+
+@pytest.fixture
+def graph(domain_id: int, tmp_path: Path) -> Iterator[Graph]:
+    """Give one test a graph of its own; every process it started is ended afterwards."""
+    made = Graph(domain_id, tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def module_graph(domain_id: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graph]:
+    """Give all tests of a module one graph, for processes that are slow to start."""
+    made = Graph(domain_id, tmp_path_factory.mktemp("graph"))
+    try:
+        yield made
+    finally:
+        made.close()
