@@ -23,19 +23,17 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 from rclpy.action import ActionClient
 from rclpy.client import Client
 from rclpy.clock import Clock, ClockType
-from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_srvs.srv import Trigger
-from unique_identifier_msgs.msg import UUID
 
 from dream_vla_msgs.action import ExecuteInstruction
 from dream_vla_msgs.msg import ActiveGoal, ControllerState
 from dream_vla_ros.nodes.client_goal import WATCH_PERIOD_S, PolicyWatch, SentGoal
 from dream_vla_ros.nodes.client_messages import feedback_from_message, is_still, result_from_message
+from dream_vla_ros.nodes.conversions import duration_to_msg, uuid_from_msg, uuid_to_msg
 from dream_vla_ros.nodes.outcome import Feedback, Outcome, Progress, Result
 from dream_vla_ros.nodes.spinning_node import NotReadyError, SpinningNode
 
@@ -196,7 +194,7 @@ class DreamVLA:
             raise ValueError(f"time_limit_s is {time_limit_s}, not a length of time")
         self.wait_until_ready(ready_timeout_s)
         request = ExecuteInstruction.Goal(instruction=instruction, success_question=success_question)
-        request.time_limit = Duration(seconds=time_limit_s).to_msg()
+        request.time_limit = duration_to_msg(time_limit_s)
         goal = SentGoal(uuid.uuid4().bytes, time_limit_s)
         with self._changed:
             self._goal = goal
@@ -205,7 +203,7 @@ class DreamVLA:
             future = self._action.send_goal_async(
                 request,
                 feedback_callback=lambda message: self._on_feedback(goal, message.feedback),
-                goal_uuid=UUID(uuid=np.frombuffer(goal.goal_id, dtype=np.uint8)),
+                goal_uuid=uuid_to_msg(goal.goal_id),
             )
             future.add_done_callback(lambda done: self._on_response(goal, done.result()))
 
@@ -348,7 +346,7 @@ class DreamVLA:
             self._heartbeat = message
             self._watch.heartbeat(time.monotonic())
             goal = self._goal
-            if goal is not None and message.active and bytes(message.goal_id.uuid) == goal.goal_id:
+            if goal is not None and message.active and uuid_from_msg(message.goal_id) == goal.goal_id:
                 goal.last_named_at = time.monotonic()
             self._changed.notify_all()
 

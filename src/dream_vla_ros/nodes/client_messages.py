@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import numpy as np
 from action_msgs.msg import GoalStatus
 from geometry_msgs.msg import PoseStamped
 
 from dream_vla_msgs.action import ExecuteInstruction
 from dream_vla_msgs.msg import ControllerState
 from dream_vla_ros.geometry import Pose
+from dream_vla_ros.nodes.conversions import duration_from_msg, pose_from_msg
 from dream_vla_ros.nodes.outcome import Feedback, Outcome, Progress, Result
 
 _STILL_LINEAR = 1e-4  # m/s; a ramp that has come down to this is a hold
@@ -29,9 +28,9 @@ def feedback_from_message(message: ExecuteInstruction.Feedback) -> Feedback:
     return Feedback(
         progress=Progress(message.state) if known else Progress.EXECUTING,
         message=message.message,
-        elapsed_s=seconds(message.elapsed),
+        elapsed_s=duration_from_msg(message.elapsed),
         chunks=message.chunks,
-        latency_s=seconds(message.latency),
+        latency_s=duration_from_msg(message.latency),
         pose=pose_from_message(message.pose),
         success_probability=message.success_probability,
     )
@@ -49,7 +48,11 @@ def result_from_message(message: ExecuteInstruction.Result, status: int) -> Resu
             f"the policy named no outcome (goal status {_STATUS.get(status, status)}); its log may say more"
         )
     return Result(
-        outcome, words, seconds(message.duration), message.chunks, pose_from_message(message.final_pose)
+        outcome,
+        words,
+        duration_from_msg(message.duration),
+        message.chunks,
+        pose_from_message(message.final_pose),
     )
 
 
@@ -60,12 +63,8 @@ def pose_from_message(message: PoseStamped) -> Pose | None:
     """
     if message.header.stamp.sec == 0 and message.header.stamp.nanosec == 0:
         return None
-    position, rotation = message.pose.position, message.pose.orientation
     try:
-        return Pose(
-            np.array([position.x, position.y, position.z]),
-            np.array([rotation.x, rotation.y, rotation.z, rotation.w]),
-        )
+        return pose_from_msg(message.pose)
     except ValueError:
         return None
 
@@ -78,8 +77,3 @@ def is_still(state: ControllerState) -> bool:
         and math.hypot(linear.x, linear.y, linear.z) < _STILL_LINEAR
         and math.hypot(angular.x, angular.y, angular.z) < _STILL_ANGULAR
     )
-
-
-def seconds(duration: Any) -> float:
-    """Return a ``builtin_interfaces`` Duration or Time in s."""
-    return duration.sec + duration.nanosec * 1e-9

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
-from dream_vla_ros.geometry import Pose
+if TYPE_CHECKING:
+    from dream_vla_ros.geometry import Pose
 
 
 class Outcome(IntEnum):
