@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 _GAP = "  "
+_NARROWEST = 8  # a wrapped column narrower than a word is unreadable
 
 
 def table(
@@ -28,7 +29,7 @@ def table(
             raise ValueError(f"row {list(row)} has {len(row)} cells, the header {len(header)}")
     widths = [max(_width(cell) for cell in column) for column in zip(header, *rows, strict=True)]
     before = sum(widths[:-1]) + len(_GAP) * (len(widths) - 1)
-    widths[-1] = max(min(widths[-1], width - before), 8)
+    widths[-1] = min(widths[-1], max(width - before, _NARROWEST))
     lines = [_line(header, widths, right), _GAP.join("-" * column for column in widths)]
     for row in rows:
         wrapped = _wrap(row[-1], widths[-1])
