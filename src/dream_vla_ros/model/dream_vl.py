@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import checkpoint, tokenizer
+from . import checkpoint
 from .backbone import DreamBackbone
 from .config import DreamConfig
 from .errors import CheckpointError, ModelInputError
 from .language import rotary_tables
 from .positions import three_axis_positions
 from .sampling import Unmasking, unmask
+from .tokenizer import with_token_ids
 from .vision import Grid
 
 
@@ -41,9 +42,7 @@ class DreamVL(DreamBackbone):
         :raises CheckpointError: naming the file or tensor that is missing, damaged or of the wrong shape.
         """
         path = checkpoint.open_folder(folder)
-        config = DreamConfig.from_folder(path)
-        words = tokenizer.load_tokenizer(path) if tokenizer.has_tokenizer(path) else None
-        config = config.with_tokens(tokenizer.resolve_token_ids(config, words, path, for_actions=False))
+        config = with_token_ids(DreamConfig.from_folder(path), path, for_actions=False)
         with torch.device("meta"):
             model = cls(config)
         checkpoint.load_backbone(model, path, dtype, torch.device(device))

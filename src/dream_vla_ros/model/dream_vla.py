@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from . import checkpoint, tokenizer
+from . import checkpoint
 from .action_heads import ActionHead, TokenProjector, time_embedding
 from .action_tokens import ActionTokens
 from .backbone import DreamBackbone
@@ -21,6 +21,7 @@ from .language import Read, rotary_tables
 from .objective import Objective
 from .sampling import Unmasking, sample, unmask
 from .statistics import DatasetStatistics
+from .tokenizer import with_token_ids
 
 PUBLISHED_ACTION_DIM = 7  # of a base checkpoint whose statistics say nothing: xyz, rotation, gripper
 DEFAULT_CHUNK = 8
@@ -84,10 +85,7 @@ class DreamVLAForActionPrediction(DreamBackbone):
             raise CheckpointError(
                 f"{path / 'config.json'} describes Dream-VL, which predicts no actions; read it as DreamVL"
             )
-        words = (
-            tokenizer.load_tokenizer(path, config.n_action_bins) if tokenizer.has_tokenizer(path) else None
-        )
-        config = config.with_tokens(tokenizer.resolve_token_ids(config, words, path, for_actions=True))
+        config = with_token_ids(config, path, for_actions=True)
         statistics = checkpoint.load_statistics(path, config)
         parts = checkpoint.load_parts(path, objective, config, statistics)
         device = torch.device(device)

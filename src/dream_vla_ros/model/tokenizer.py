@@ -58,6 +58,18 @@ def load_tokenizer(folder: str | Path, n_action_bins: int | None = None) -> PreT
     return tokenizer
 
 
+def with_token_ids(config: DreamConfig, folder: Path, *, for_actions: bool) -> DreamConfig:
+    """Return the config with the ids of the folder's tokenizer; without one, with its own.
+
+    :param for_actions: whether the action tokens are needed, too.
+    :raises CheckpointError: if the tokenizer cannot be read or does not fit the model.
+    """
+    tokenizer = None
+    if has_tokenizer(folder):
+        tokenizer = load_tokenizer(folder, config.n_action_bins if for_actions else None)
+    return config.with_tokens(resolve_token_ids(config, tokenizer, folder, for_actions=for_actions))
+
+
 def resolve_token_ids(
     config: DreamConfig, tokenizer: PreTrainedTokenizerBase | None, source: Path, *, for_actions: bool
 ) -> TokenIds:
