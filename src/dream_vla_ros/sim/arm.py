@@ -3,11 +3,11 @@
 It exists to be simulated. Masses, servo gains and the gripper are invented, so nothing here may drive
 hardware. One table of joints makes both the MuJoCo model and the URDF, so the two cannot disagree.
 
-Frames follow REP 103: ``base_link`` stands on the table, x forward, y left, z up. ``ee_link`` lies between the
-finger tips: x is the approach direction out of the gripper, y the direction in which the fingers open, z
+Frames follow REP 103: ``base_link`` stands on the table, x forward, y left, z up. ``ee_link`` lies between
+the finger tips: x is the approach direction out of the gripper, y the direction in which the fingers open, z
 completes the frame. With all joints at zero the arm is stretched forward and ``ee_link`` is parallel to
 ``base_link``. With the gripper pointing down and the fingers opening sideways its rotation is
-``GRIPPER_DOWN``, the rest orientation of the Bridge data.
+``GRIPPER_DOWN``, the rest orientation of the Bridge data: quaternion (x, y, z, w) = (0, 0.7071, 0, 0.7071).
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _hinge(
     limits_deg: tuple[float, float],
 ) -> Joint:
     lower, upper = (math.radians(limit) for limit in limits_deg)
-    # The servos turn at pi rad/s without load; their effort is raised so that gains, not torque, shape the lag.
+    # The servos turn at pi rad/s without load; their effort is raised so that gains, not torque, shape lag.
     return Joint(
         name, parent, child, origin, JointKind.HINGE, axis, lower, upper, max_speed=math.pi, max_effort=20.0
     )
@@ -111,8 +111,8 @@ def _slide(name: str, child: str, axis: tuple[float, float, float]) -> Joint:
     )
 
 
-# Offsets and limits of the published WidowX 250 6-DoF description; a full turn stops short of +-180 degrees so
-# that no joint angle is ambiguous.
+# Offsets and limits of the published WidowX 250 6-DoF description; a full turn stops short of +-180 degrees
+# so that no joint angle is ambiguous.
 ARM_JOINTS: tuple[Joint, ...] = (
     _hinge("waist", BASE_LINK, "shoulder_link", (0.0, 0.0, 0.072), _Z, (-179.0, 179.0)),
     _hinge("shoulder", "shoulder_link", "upper_arm_link", (0.0, 0.0, 0.03865), _Y, (-108.0, 114.0)),

@@ -128,8 +128,8 @@ class TabletopEnv:
     def step(self, action: ArrayLike) -> StepResult:
         """Carry out one action.
 
-        :param action: (7,) translation [m] and rotation vector [rad] over the period in base axes, gripper 1 =
-            open, 0 = closed.
+        :param action: (7,) translation [m] and rotation vector [rad] over the period in base axes, then the
+            gripper, 1 = open, 0 = closed.
         :raises ValueError: If it has another shape or is not finite.
         """
         task, start = self._began()

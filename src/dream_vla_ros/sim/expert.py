@@ -1,7 +1,7 @@
 """The scripted expert: from the table as it is now to the next chunk of actions.
 
-It keeps no state. Every call plans anew, by imagining what its own actions do to an ideal table, so it recovers
-from any disturbance and its chunks say what it would do if undisturbed.
+It keeps no state. Every call plans anew, by imagining what its own actions do to an ideal table, so it
+recovers from any disturbance and its chunks say what it would do if undisturbed.
 """
 
 from __future__ import annotations

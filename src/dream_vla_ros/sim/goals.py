@@ -14,7 +14,7 @@ from dream_vla_ros.sim.state import TableState
 
 LIFT_HEIGHT_M = 0.05
 PUSH_DISTANCE_M = 0.06
-# A block stays on another while its centre is above it, that is within 20 mm; a little less counts as stacked.
+# A block stays on another while its centre is above it, that is within 20 mm; a little less is stacked.
 STACK_OFFSET_M = 0.018
 REST_TOLERANCE_M = 0.006
 # The gripper holds a 40 mm block at an opening of 0.54 and lets go of it above.

@@ -68,15 +68,12 @@ class ImaginedTable:
         x, y, z, w = self.quaternion
         return math.atan2(2.0 * (w * z - x * y), 1.0 - 2.0 * (x * x + z * z))
 
-    def between_fingers(self, block: str, slack: float = 1.0) -> bool:
-        """Say whether a block's centre is between the finger tips.
-
-        :param slack: Scales how far off it may be.
-        """
+    def between_fingers(self, block: str) -> bool:
+        """Say whether a block's centre is between the finger tips."""
         offset = self.blocks[block].position - self.position
         along, across, aside = matrix_from_quaternion(self.quaternion).T @ offset
-        # Along the approach half a block, across what the open fingers leave free, aside half the finger width.
-        return bool(abs(along) < 0.016 * slack and abs(across) < 0.017 * slack and abs(aside) < 0.011 * slack)
+        # Along the approach not quite half a block, across what open fingers leave free, aside half their width.
+        return bool(abs(along) < 0.016 and abs(across) < 0.017 and abs(aside) < 0.011)
 
     def holds(self, block: str) -> bool:
         """Say whether the fingers press on a block."""

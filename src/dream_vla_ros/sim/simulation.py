@@ -9,7 +9,7 @@ from enum import Enum
 import mujoco
 import numpy as np
 
-from dream_vla_ros.geometry import Array, Pose, quaternion_from_matrix
+from dream_vla_ros.geometry import Array, Pose
 from dream_vla_ros.sim.appearance import Variation, dress
 from dream_vla_ros.sim.arm import (
     ARM_JOINT_NAMES,
@@ -32,8 +32,8 @@ _SUBSTEPS = round(CONTROL_PERIOD_S / PHYSICS_TIMESTEP_S)
 # (12 mm beyond the end-effector point) off the table.
 WORKSPACE_LOW_M: Array = np.array([0.10, -0.35, 0.015])
 WORKSPACE_HIGH_M: Array = np.array([0.50, 0.35, 0.40])
-# A target farther than this from the measured end effector is a mistake, not a step of a motion: the leash of a
-# controller is shorter.
+# A target farther than this from the measured end effector is a mistake, not a step of a motion: the leash of
+# a controller is shorter.
 MAX_TARGET_DISTANCE_M = 0.15
 MAX_TARGET_ANGLE_RAD = 1.0
 
@@ -142,7 +142,7 @@ class TabletopSim:
             address = self._model.jnt_qposadr[start]
             x, y, z, w = pose.quaternion
             data.qpos[address : address + 7] = [*pose.position, w, x, y, z]
-        mujoco.mj_forward(self._model, data)
+        mujoco.mj_kinematics(self._model, data)
         self._target = self.ee_pose()
         self._gripper_target = 1.0
         return self.state()
@@ -175,7 +175,7 @@ class TabletopSim:
         """Make the pose the joints are commanded to the target, so that the arm stops."""
         self._target = self._ik.forward()
 
-    def step(self, duration_s: float = CONTROL_PERIOD_S) -> TableState:
+    def step(self, duration_s: float = CONTROL_PERIOD_S) -> None:
         """Advance physics, steering towards the target.
 
         :param duration_s: A multiple of the control period, 0.02 s.
@@ -196,8 +196,8 @@ class TabletopSim:
             mujoco.mj_step(self._model, data, _SUBSTEPS)
         if not np.isfinite(data.qpos).all() or data.warning[mujoco.mjtWarning.mjWARN_BADQACC].number:
             raise SimulationError(f"the physics diverged at {self.time_s:.2f} s; reset the simulation")
-        mujoco.mj_forward(self._model, data)
-        return self.state()
+        # A step leaves the frames where they were at its beginning.
+        mujoco.mj_kinematics(self._model, data)
 
     def state(self) -> TableState:
         """Return the measured state."""
@@ -205,8 +205,7 @@ class TabletopSim:
 
     def ee_pose(self) -> Pose:
         """Return the measured pose of ``ee_link`` in ``base_link``."""
-        matrix = self._data.site_xmat[self._site].reshape(3, 3)
-        return Pose(self._data.site_xpos[self._site], quaternion_from_matrix(matrix))
+        return Pose(self._data.site_xpos[self._site], _quaternion(self._data.site_xmat[self._site]))
 
     def joint_positions(self) -> dict[str, float]:
         """Return the measured joint positions [rad; m for the fingers] by name."""
@@ -244,6 +243,7 @@ class TabletopSim:
             for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
                 self._renderer.scene.flags[flag] = self._shadows
         self._check_camera(camera)
+        mujoco.mj_camlight(self._model, self._data)
         self._renderer.update_scene(self._data, camera)
         return self._renderer.render()
 
@@ -255,8 +255,10 @@ class TabletopSim:
     def camera_pose(self, camera: str) -> Pose:
         """Return the pose of a camera's optical frame (z forward, x right, y down) in ``base_link``."""
         self._check_camera(camera)
+        mujoco.mj_camlight(self._model, self._data)
         view = self._data.camera(camera)
-        return Pose(view.xpos, quaternion_from_matrix(view.xmat.reshape(3, 3) @ OPTICAL_FROM_MUJOCO))
+        rotation = view.xmat.reshape(3, 3) @ OPTICAL_FROM_MUJOCO
+        return Pose(view.xpos, _quaternion(rotation.ravel()))
 
     def close(self) -> None:
         """Free the graphics context."""
@@ -268,3 +270,10 @@ class TabletopSim:
     def _check_camera(camera: str) -> None:
         if camera not in CAMERAS:
             raise ValueError(f"no camera '{camera}'; there are {', '.join(CAMERAS)}")
+
+
+def _quaternion(matrix: Array) -> Array:
+    quaternion = np.empty(4)
+    mujoco.mju_mat2Quat(quaternion, matrix)
+    w, x, y, z = quaternion
+    return np.array([x, y, z, w])

@@ -1,7 +1,7 @@
 """What the expert does next in each skill, read off the table alone.
 
-Speeds stay within 0.03 m and 0.15 rad per step. Approaches lead down a funnel: far to the side the gripper keeps
-above the blocks, and the nearer it is to where it has to go, the lower it may be.
+Speeds stay within 0.03 m and 0.15 rad per step. Approaches lead down a funnel: far to the side the gripper
+keeps above the blocks, and the nearer it is to where it has to go, the lower it may be.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from dream_vla_ros.geometry import Array, rotation_between
-from dream_vla_ros.sim.arm import gripper_down
+from dream_vla_ros.sim.arm import FINGER_THICKNESS_M, FINGER_WIDTH_M, MAX_FINGER_TRAVEL_M, gripper_down
 from dream_vla_ros.sim.goals import PUSH_DISTANCE_M, REST_TOLERANCE_M, STACK_OFFSET_M
 from dream_vla_ros.sim.imagined import ImaginedTable, Motion, reach_along, wrap_quarter
 from dream_vla_ros.sim.scene import BLOCK_SIZE_M
@@ -25,9 +25,16 @@ _CARRY_HOVER_M = 0.05
 _LIFTED_M = 0.14
 _RETREAT_M = 0.06
 _PUSH_HEIGHT_M = 0.02
-_PUSH_MARGIN_M = 0.018
-# Grasps keep the fingers within 60 degrees of opening sideways, so that the wrist camera looks ahead.
+# Pushes aim beyond what counts and are content with less, so that a push that falls short is not begun again.
+_PUSH_AIM_M = PUSH_DISTANCE_M + 0.018
+_PUSH_ENOUGH_M = PUSH_DISTANCE_M + 0.008
+# Grasps keep the fingers within 60 degrees of opening sideways, so that the wrist camera looks ahead; farther
+# costs as much as a turn of 1 rad, and coming down on another block more than any turn.
 _MAX_YAW_RAD = math.radians(60.0)
+_TURN_TOO_FAR = 1.0
+_FINGER_BLOCKED = 5.0
+# Between a block's inner and outer radius, 20 and 28 mm.
+_BLOCK_RADIUS_M = 0.025
 _OPEN = 0.9
 # A miss of this much is no reason to move.
 _POSITION_TOLERANCE_M = 0.004
@@ -86,14 +93,14 @@ def push(table: ImaginedTable, block: str, direction: Array, start: Array) -> Mo
     behind = -float(offset @ direction)
     aside = offset + behind * direction
     aside[2] = 0.0
-    remaining = PUSH_DISTANCE_M + _PUSH_MARGIN_M - float((pushed.position - start) @ direction)
-    if remaining < _POSITION_TOLERANCE_M:
+    travelled = float((pushed.position - start) @ direction)
+    if travelled >= _PUSH_ENOUGH_M:
         return _leave(table, behind - touch, direction)
     turn = _turn_to(table, 0.0)
     height = _PUSH_HEIGHT_M - table.position[2]
     in_place = -0.01 < behind - touch < 0.05 and np.linalg.norm(aside) < 0.012 and abs(height) < 0.012
     if in_place and table.opening < 0.2:
-        forward = min(remaining + max(behind - touch, 0.0), MAX_TRANSLATION_M)
+        forward = min(_PUSH_AIM_M - travelled + max(behind - touch, 0.0), MAX_TRANSLATION_M)
         step = forward * direction - 0.6 * aside + np.array([0.0, 0.0, height])
         return Motion(_clip(step, MAX_TRANSLATION_M), turn, 0.0)
     place = pushed.position - (touch + 0.015) * direction
@@ -116,7 +123,7 @@ def _grasp(table: ImaginedTable, block: str) -> Motion | None:
     if table.holds(block):
         return None
     target = table.blocks[block]
-    yaw = _grasp_yaw(table, target.yaw)
+    yaw = _grasp_yaw(table, block)
     closing = table.opening < _OPEN and table.between_fingers(block)
     miss = target.position - table.position
     aligned = (
@@ -129,12 +136,36 @@ def _grasp(table: ImaginedTable, block: str) -> Motion | None:
     return _approach(table, target.position, yaw, 1.0, _HOVER_M, ready=table.opening >= _OPEN)
 
 
-def _grasp_yaw(table: ImaginedTable, block_yaw: float) -> float:
-    """Choose the finger direction square to the block that takes the least turning."""
-    now = table.yaw
-    quarter = math.pi / 2
-    choices = [block_yaw + turn * quarter for turn in (-1, 0, 1)]
-    return min((yaw for yaw in choices if abs(yaw) <= _MAX_YAW_RAD), key=lambda yaw: abs(yaw - now))
+def _grasp_yaw(table: ImaginedTable, block: str) -> float:
+    """Choose the finger direction square to a block that costs the least.
+
+    That is the one with the least turning, unless a finger would come down on another block.
+    """
+    square, now = table.blocks[block].yaw, table.yaw
+
+    def cost(yaw: float) -> float:
+        turning = abs(yaw - now) + (_TURN_TOO_FAR if abs(yaw) > _MAX_YAW_RAD else 0.0)
+        return turning + (_FINGER_BLOCKED if _lands_on_another(table, block, yaw) else 0.0)
+
+    return min((square + quarter * math.pi / 2 for quarter in (-1, 0, 1)), key=cost)
+
+
+def _lands_on_another(table: ImaginedTable, block: str, yaw: float) -> bool:
+    """Say whether an open finger going down beside a block would meet another."""
+    target = table.blocks[block].position
+    sine, cosine = math.sin(yaw), math.cos(yaw)
+    finger = MAX_FINGER_TRAVEL_M + FINGER_THICKNESS_M / 2
+    for name, other in table.blocks.items():
+        x, y, z = other.position - target
+        if name == block or z + BLOCK_SIZE_M < 0.0:
+            continue
+        across, aside = abs(y * cosine - x * sine), abs(x * cosine + y * sine)
+        gap = math.hypot(
+            max(abs(across - finger) - FINGER_THICKNESS_M / 2, 0.0), max(aside - FINGER_WIDTH_M / 2, 0.0)
+        )
+        if gap < _BLOCK_RADIUS_M:
+            return True
+    return False
 
 
 def _approach(

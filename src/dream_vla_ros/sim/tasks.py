@@ -1,7 +1,7 @@
 """The tasks: a goal, the words that ask for it, and the beginnings it is tried from.
 
 Scene (colours on the table), initial states and success predicate are apart and freely combined. A *closed*
-task uses the four standard colours; an *open* one draws them from all colours, for names not seen in training.
+task uses the four standard colours; an *open* one draws from all colours, for names not seen in training.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ PHRASES: Mapping[type, tuple[str, ...]] = {
     ),
 }
 
-# Room a push needs along its way: behind the block for the closed fingers, ahead for the way itself; and to each
-# side, so that no other block is touched.
+# Room a push needs along its way: behind the block for the closed fingers, ahead for the way itself; and to
+# each side, so that no other block is touched.
 _PUSH_BEHIND_M = 0.085
 _PUSH_AHEAD_M = 0.15
 _PUSH_ASIDE_M = 0.055
@@ -90,9 +90,8 @@ class Task:
         others = [colour for colour in self.colours if colour not in needed]
         extra = num_blocks - len(needed)
         if not 0 <= extra <= len(others):
-            raise ValueError(
-                f"'{self.instruction}' needs {len(needed)} to {len(needed) + len(others)} blocks, not {num_blocks}"
-            )
+            most = len(needed) + len(others)
+            raise ValueError(f"'{self.instruction}' needs {len(needed)} to {most} blocks, not {num_blocks}")
         chosen = [*needed, *rng.choice(others, extra, replace=False)] if extra else list(needed)
         rng.shuffle(chosen)
         return self.initial.draw([str(colour) for colour in chosen], rng, self._room_for_goal)

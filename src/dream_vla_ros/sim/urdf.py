@@ -10,7 +10,6 @@ from dream_vla_ros.sim.arm import (
     BASE_LINK,
     EE_JOINT,
     FINGER_JOINTS,
-    FINGER_JOINT_NAMES,
     Joint,
     JointKind,
 )
