@@ -55,7 +55,7 @@ def test_chunk_that_cannot_be_executed_is_refused():
     with pytest.raises(InvalidChunkError, match="rotation of step 1 is not finite"):
         conversions.chunk_from_msg(msg)
     msg.steps = []
-    with pytest.raises(InvalidChunkError, match="steps >= 1"):
+    with pytest.raises(InvalidChunkError, match="at least one step"):
         conversions.chunk_from_msg(msg)
 
 
