@@ -1,0 +1,287 @@
+"""The policy that runs a Dream-VLA checkpoint."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+
+from dream_vla_ros.embodiment import Embodiment
+from dream_vla_ros.geometry import Array
+from dream_vla_ros.images import Preprocessing
+from dream_vla_ros.model import DreamVLAForActionPrediction, DreamVLAProcessor, ModelError, Objective
+from dream_vla_ros.parameters import param
+from dream_vla_ros.policy.actions import ActionCodec
+from dream_vla_ros.policy.fit import check_fit
+from dream_vla_ros.policy.observation import Observation
+from dream_vla_ros.policy.policy import PolicyError, PolicyResult
+from dream_vla_ros.policy.preprocessing import preprocessing_of
+from dream_vla_ros.policy.proprio import ProprioWriter
+from dream_vla_ros.policy.transforms import model_images
+
+# A model that neither sees the arm nor counts rotations from its pose is run without a measured one.
+_NO_ROTATION = np.array([0.0, 0.0, 0.0, 1.0])
+
+
+class DType(str, Enum):
+    """Type of a model's weights."""
+
+    AUTO = "auto"
+    """bfloat16 on a GPU, float32 on a processor, where it is the faster."""
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+    FLOAT32 = "float32"
+
+    def on(self, device: torch.device) -> torch.dtype:
+        """Return torch's type for a device."""
+        if self is DType.AUTO:
+            return torch.float32 if device.type == "cpu" else torch.bfloat16
+        return {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}[self.value]
+
+
+class JPEG(str, Enum):
+    """Whether images go through JPEG before the model sees them."""
+
+    AUTO = "auto"
+    YES = "yes"
+    NO = "no"
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Which checkpoint is run and how; a change takes effect when the node is configured again."""
+
+    checkpoint: str = param("", "Folder of a Dream-VLA checkpoint.", read_only=False)
+    objective: Objective = param(
+        Objective.FLOW_MATCHING, "What the checkpoint was fine-tuned with.", read_only=False
+    )
+    device: str = param(
+        "auto",
+        "Torch device such as cpu or cuda:0; auto takes the first GPU, or the processor without one.",
+        read_only=False,
+    )
+    dtype: DType = param(
+        DType.AUTO, "Type of the weights; auto is bfloat16 on a GPU and float32 elsewhere.", read_only=False
+    )
+    steps: int = param(
+        0,
+        "Integration, denoising or unmasking steps; 0 takes the objective's default.",
+        minimum=0,
+        maximum=1000,
+        read_only=False,
+    )
+    seed: int = param(
+        0,
+        "Seed of the noise that actions start from; every goal begins with it again.",
+        minimum=0,
+        maximum=2**31 - 1,
+        read_only=False,
+    )
+    threads: int = param(
+        0,
+        "Processor threads that inference may use; 0 leaves the choice to torch.",
+        minimum=0,
+        maximum=256,
+        read_only=False,
+    )
+    image_size: int = param(
+        0,
+        "Side of the square images the checkpoint was trained on [pixels]; 0 takes what it says, or 224.",
+        minimum=0,
+        maximum=4096,
+        read_only=False,
+    )
+    image_jpeg: JPEG = param(
+        JPEG.AUTO,
+        "Whether the training images were stored as JPEG; auto takes what the checkpoint says, or yes.",
+        read_only=False,
+    )
+    image_crop_area: float = param(
+        0.0,
+        "Share of the area that the centre crop keeps; 0 takes what the checkpoint says, or 0.9.",
+        minimum=0.0,
+        maximum=1.0,
+        read_only=False,
+    )
+
+    def preprocessing(self, trained: Preprocessing) -> Preprocessing:
+        """Return what is done to camera images.
+
+        :param trained: What the checkpoint says.
+        """
+        return Preprocessing(
+            size=self.image_size or trained.size,
+            jpeg=trained.jpeg if self.image_jpeg is JPEG.AUTO else self.image_jpeg is JPEG.YES,
+            crop_area=self.image_crop_area or trained.crop_area,
+        )
+
+
+class DreamVLAPolicy:
+    """Runs a Dream-VLA model on one robot.
+
+    :param model: The network with its statistics.
+    :param processor: Makes its inputs.
+    :param embodiment: The robot; the model must have been checked to fit it.
+    :param preprocessing: What is done to camera images.
+    :param steps: Steps of a prediction; None is the objective's default.
+    :param seed: Seed of the noise.
+    """
+
+    def __init__(
+        self,
+        model: DreamVLAForActionPrediction,
+        processor: DreamVLAProcessor,
+        embodiment: Embodiment,
+        preprocessing: Preprocessing,
+        *,
+        name: str,
+        steps: int | None = None,
+        seed: int = 0,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self._model = model
+        self._processor = processor
+        self._unnorm_key = embodiment.action.unnorm_key or None
+        self._period_s = embodiment.action.period_s
+        self._codec = ActionCodec.from_embodiment(embodiment)
+        self._proprio = ProprioWriter(embodiment)
+        self._images = model_images(embodiment, preprocessing)
+        self._steps = steps
+        self._seed = seed
+        self._generator = torch.Generator()
+        self.name = name
+        self.notes = notes
+        self.reset()
+
+    @classmethod
+    def load(cls, settings: ModelSettings, embodiment: Embodiment) -> DreamVLAPolicy:
+        """Read a checkpoint and check that it fits the robot.
+
+        :raises PolicyError: Naming the file or parameter that is missing, damaged or does not fit.
+        """
+        if not settings.checkpoint:
+            raise PolicyError("parameter 'checkpoint' is empty: give the folder of a Dream-VLA checkpoint")
+        folder = Path(settings.checkpoint).expanduser()
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        device = _device(settings.device)
+        try:
+            model = DreamVLAForActionPrediction.from_pretrained(
+                folder,
+                objective=settings.objective,
+                chunk_size=embodiment.action.chunk_size,
+                dtype=settings.dtype.on(device),
+                device=device,
+            )
+            processor = cast(DreamVLAProcessor, DreamVLAProcessor.from_pretrained(folder))
+        except ModelError as error:
+            raise PolicyError(f"parameter 'checkpoint': {error}") from error
+        except torch.OutOfMemoryError as error:
+            raise PolicyError(f"{folder} does not fit into the memory of {device}: {error}") from error
+        notes = check_fit(model, embodiment, folder)
+        preprocessing = settings.preprocessing(
+            preprocessing_of(model.config.raw, str(folder / "config.json"))
+        )
+        return cls(
+            model,
+            processor,
+            embodiment,
+            preprocessing,
+            name=folder.resolve().name,
+            steps=settings.steps or None,
+            seed=settings.seed,
+            notes=(f"{preprocessing} on {device}", *notes),
+        )
+
+    @property
+    def objective(self) -> str:
+        """Objective of the checkpoint."""
+        return self._model.objective.value
+
+    @property
+    def needs_state(self) -> bool:
+        """Whether the model sees the arm's state, or its rotation numbers need the arm's orientation."""
+        return self._proprio.size > 0 or self._codec.needs_orientation
+
+    def infer(self, observation: Observation) -> PolicyResult:
+        """Predict the next chunk.
+
+        :raises PolicyError: If the device's memory does not suffice.
+        :raises ActionError: If the actions are not finite.
+        :raises ProprioError: If the state lacks a number that the model needs.
+        """
+        try:
+            actions = self._predict(observation)
+        except torch.OutOfMemoryError as error:
+            # What the failed pass held is freed, or every later one would fail too.
+            gc.collect()
+            torch.cuda.empty_cache()
+            raise PolicyError(f"inference ran out of memory: {error}") from error
+        orientation = observation.state.pose.quaternion if observation.state is not None else _NO_ROTATION
+        return PolicyResult(self._codec.to_motion(actions, orientation), self._period_s)
+
+    def reset(self) -> None:
+        """Begin the noise anew, so that a goal can be repeated exactly."""
+        self._generator.manual_seed(self._seed)
+
+    def close(self) -> None:
+        """Free the model's memory."""
+        del self._model, self._processor
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _predict(self, observation: Observation) -> Array:
+        """Return un-normalised actions (steps, 7)."""
+        if observation.state is None and self.needs_state:
+            raise PolicyError("the model needs the arm's state, but the observation has none")
+        prepared = self._images(observation)
+        inputs = self._processor(list(prepared.images.values()), observation.instruction)
+        normalized = self._model.predict_actions(
+            input_ids=inputs["input_ids"],
+            pixel_values=inputs["pixel_values"],
+            image_grid_thw=inputs["image_grid_thw"],
+            proprio=self._normalized_proprio(observation),
+            steps=self._steps,
+            generator=self._generator,
+        )
+        return self._model.unnormalize(normalized, self._unnorm_key)
+
+    def _normalized_proprio(self, observation: Observation) -> np.ndarray | None:
+        if not self._proprio.size:
+            return None
+        assert observation.state is not None
+        raw = self._proprio(observation.state, near=self._training_centre)
+        return self._model.normalize_proprio(raw, self._unnorm_key)
+
+    @property
+    def _training_centre(self) -> Array:
+        statistics = self._model.statistics
+        seen = statistics.proprio[statistics.resolve(self._unnorm_key)]
+        return (seen.low + seen.high) / 2.0
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise PolicyError(
+            f"parameter 'device' is '{name}', which cannot be used here: {reason}; "
+            f"usable are {', '.join(_usable_devices())}"
+        ) from error
+    return device
+
+
+def _usable_devices() -> Iterator[str]:
+    yield "cpu"
+    yield from (f"cuda:{index}" for index in range(torch.cuda.device_count()))
