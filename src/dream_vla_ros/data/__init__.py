@@ -1,0 +1,1 @@
+"""Rosbags, episodes and datasets: record, recover, align, convert, inspect. No ROS needed."""
