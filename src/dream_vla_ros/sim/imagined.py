@@ -72,7 +72,7 @@ class ImaginedTable:
         """Say whether a block's centre is between the finger tips."""
         offset = self.blocks[block].position - self.position
         along, across, aside = matrix_from_quaternion(self.quaternion).T @ offset
-        # Along the approach not quite half a block, across what open fingers leave free, aside half their width.
+        # Along the approach not quite half a block, across what open fingers leave free, aside half a width.
         return bool(abs(along) < 0.016 and abs(across) < 0.017 and abs(aside) < 0.011)
 
     def holds(self, block: str) -> bool:

@@ -175,6 +175,11 @@ class TabletopSim:
         """Make the pose the joints are commanded to the target, so that the arm stops."""
         self._target = self._ik.forward()
 
+    def unreached(self) -> tuple[float, float]:
+        """Return how far the commanded joints stay from the target [m], [rad]: large where it is out of reach."""
+        translation, rotation = self._ik.forward().motion_to(self._target)
+        return float(np.linalg.norm(translation)), float(np.linalg.norm(rotation))
+
     def step(self, duration_s: float = CONTROL_PERIOD_S) -> None:
         """Advance physics, steering towards the target.
 

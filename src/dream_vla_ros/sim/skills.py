@@ -12,7 +12,7 @@ import numpy as np
 
 from dream_vla_ros.geometry import Array, rotation_between
 from dream_vla_ros.sim.arm import FINGER_THICKNESS_M, FINGER_WIDTH_M, MAX_FINGER_TRAVEL_M, gripper_down
-from dream_vla_ros.sim.goals import PUSH_DISTANCE_M, REST_TOLERANCE_M, STACK_OFFSET_M
+from dream_vla_ros.sim.goals import PUSH_DISTANCE_M, RELEASED_OPENING, REST_TOLERANCE_M, STACK_OFFSET_M
 from dream_vla_ros.sim.imagined import ImaginedTable, Motion, reach_along, wrap_quarter
 from dream_vla_ros.sim.scene import BLOCK_SIZE_M
 
@@ -36,6 +36,8 @@ _FINGER_BLOCKED = 5.0
 # Between a block's inner and outer radius, 20 and 28 mm.
 _BLOCK_RADIUS_M = 0.025
 _OPEN = 0.9
+# Wide enough to rise off a block even if something keeps the fingers from opening all the way.
+_LET_GO = RELEASED_OPENING + 0.04
 # A miss of this much is no reason to move.
 _POSITION_TOLERANCE_M = 0.004
 _ROTATION_TOLERANCE_RAD = 0.06
@@ -62,7 +64,7 @@ def stack(table: ImaginedTable, block: str, base: str) -> Motion:
     miss = math.hypot(offset[0], offset[1])
     drop = -offset[2] - BLOCK_SIZE_M
     if miss < STACK_OFFSET_M and abs(drop) < REST_TOLERANCE_M:
-        if table.opening < _OPEN and table.position[2] - carried.position[2] < _RETREAT_M / 2:
+        if table.opening < _LET_GO and table.position[2] - carried.position[2] < _RETREAT_M / 2:
             return Motion(_STILL, _STILL, 1.0)
         missing = carried.position[2] + _RETREAT_M - table.position[2]
         if missing < _POSITION_TOLERANCE_M:
