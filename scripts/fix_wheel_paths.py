@@ -13,7 +13,8 @@ import sysconfig
 from pathlib import Path
 
 _BAKED_PREFIX = re.compile(r"/opt/python/cp3\d+-cp3\d+t?")
-_BAKED_NUMPY = re.compile(_BAKED_PREFIX.pattern + r"/lib/python3\.\d+/site-packages/numpy/_?core/include")
+# Any NumPy, not only the container's: its headers move when another major release is installed later.
+_BAKED_NUMPY = re.compile(r"/[^\";]*/site-packages/numpy/_?core/include")
 _BAKED_PYTHON = re.compile(_BAKED_PREFIX.pattern + r"/include/python3\.\d+")
 
 
@@ -50,13 +51,18 @@ def fix_prefix(prefix: Path, *, python_include: str, numpy_headers: str) -> int:
     :returns: how many files were changed.
     """
     share = prefix / "share"
-    candidates = [*share.glob("*/cmake/**/*.cmake"), *share.glob("ament_index/resource_index/parent_prefix_path/*")]
+    candidates = [
+        *share.glob("*/cmake/**/*.cmake"),
+        *share.glob("ament_index/resource_index/parent_prefix_path/*"),
+    ]
     changed = 0
     for path in candidates:
         if path.is_symlink() or not path.is_file():
             continue
         before = path.read_text(encoding="utf-8", errors="surrogateescape")
-        after = rewrite(before, python_include=python_include, numpy_headers=numpy_headers, prefix=str(prefix))
+        after = rewrite(
+            before, python_include=python_include, numpy_headers=numpy_headers, prefix=str(prefix)
+        )
         if after != before:
             path.write_text(after, encoding="utf-8", errors="surrogateescape")
             changed += 1

@@ -1,4 +1,4 @@
-"""Tell by the exit status whether the installed PyTorch meets the requirement, so that pip leaves it alone."""
+"""Tell by the exit status whether the installed PyTorch meets the requirement and pip can leave it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Check for the system libraries that pip cannot bring, and install them or name their packages.
 
-Run by ``make setup`` with the interpreter that the virtual environment will be made from; standard library only.
+Run by ``make setup`` with the interpreter that the environment is made from, so standard library only.
 """
 
 from __future__ import annotations
@@ -124,7 +124,10 @@ def main() -> int:
         install(sorted({requirement.package for requirement in absent}))
         absent = missing()
     for requirement in absent:
-        print(f"error: {requirement.what} is missing; Debian/Ubuntu package: {requirement.package}", file=sys.stderr)
+        print(
+            f"error: {requirement.what} is missing; Debian/Ubuntu package: {requirement.package}",
+            file=sys.stderr,
+        )
     if absent:
         packages = " ".join(sorted({requirement.package for requirement in absent}))
         print(f"error: run: sudo apt-get install {packages}", file=sys.stderr)
