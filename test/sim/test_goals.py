@@ -56,7 +56,8 @@ def test_stacked_rests_and_is_let_go(red, blue, gripper, stacked):
         ((0.37, 0.0, 0.02), Direction.FORWARD, True),
         ((0.23, 0.0, 0.02), Direction.BACK, True),
         ((0.3, 0.05, 0.02), Direction.LEFT, False),
-        ((0.36, 0.07, 0.02), Direction.LEFT, False),
+        ((0.36, 0.07, 0.02), Direction.LEFT, True),
+        ((0.38, 0.07, 0.02), Direction.LEFT, False),
         ((0.3, 0.07, 0.1), Direction.LEFT, False),
     ],
 )

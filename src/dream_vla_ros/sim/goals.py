@@ -20,7 +20,6 @@ REST_TOLERANCE_M = 0.006
 # The gripper holds a 40 mm block at an opening of 0.54 and lets go of it above.
 RELEASED_OPENING = 0.62
 _HELD_DISTANCE_M = 0.035
-_PUSH_DRIFT_M = 0.05
 
 
 class Direction(Enum):
@@ -110,7 +109,7 @@ class Stacked:
 
 @dataclass(frozen=True)
 class Pushed:
-    """A block lies at least 6 cm further in a direction than it did, and hardly off to the side."""
+    """A block lies at least 6 cm further in a direction than it did, and less far off to the side."""
 
     block: str
     direction: Direction
@@ -126,4 +125,4 @@ class Pushed:
         along = float(moved @ self.direction.vector)
         aside = moved - along * self.direction.vector
         on_table = abs(now.blocks[self.block].position[2] - BLOCK_SIZE_M / 2) <= REST_TOLERANCE_M
-        return bool(along >= PUSH_DISTANCE_M and np.hypot(aside[0], aside[1]) <= _PUSH_DRIFT_M and on_table)
+        return bool(along >= PUSH_DISTANCE_M and np.hypot(aside[0], aside[1]) < along and on_table)

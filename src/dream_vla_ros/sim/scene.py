@@ -152,6 +152,7 @@ def _add_gripper_servo(spec: mujoco.MjSpec) -> None:
         solref=[2.5 * PHYSICS_TIMESTEP_S, 1.0],
     )
     coupling.data[1] = 1.0
+    spec.add_exclude(bodyname1=left.child, bodyname2=right.child)
 
 
 def _add_surroundings(spec: mujoco.MjSpec) -> None:

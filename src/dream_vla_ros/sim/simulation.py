@@ -176,7 +176,10 @@ class TabletopSim:
         self._target = self._ik.forward()
 
     def unreached(self) -> tuple[float, float]:
-        """Return how far the commanded joints stay from the target [m], [rad]: large where it is out of reach."""
+        """Return how far the commanded joints are from the target [m] and [rad].
+
+        It stays large where the target is out of reach.
+        """
         translation, rotation = self._ik.forward().motion_to(self._target)
         return float(np.linalg.norm(translation)), float(np.linalg.norm(rotation))
 
@@ -187,7 +190,7 @@ class TabletopSim:
         :raises ValueError: If it is not.
         :raises SimulationError: If the physics fails numerically.
         """
-        ticks = round(duration_s / CONTROL_PERIOD_S)
+        ticks = round(duration_s / CONTROL_PERIOD_S) if np.isfinite(duration_s) else 0
         if ticks < 1 or abs(ticks * CONTROL_PERIOD_S - duration_s) > 1e-9:
             raise ValueError(f"duration {duration_s} s is not a positive multiple of {CONTROL_PERIOD_S} s")
         data = self._data

@@ -28,6 +28,7 @@ _PUSH_HEIGHT_M = 0.02
 # Pushes aim beyond what counts and are content with less, so that a push that falls short is not begun again.
 _PUSH_AIM_M = PUSH_DISTANCE_M + 0.018
 _PUSH_ENOUGH_M = PUSH_DISTANCE_M + 0.008
+_PUSH_BEYOND_DRIFT_M = 0.008
 # Grasps keep the fingers within 60 degrees of opening sideways, so that the wrist camera looks ahead; farther
 # costs as much as a turn of 1 rad, and coming down on another block more than any turn.
 _MAX_YAW_RAD = math.radians(60.0)
@@ -95,14 +96,17 @@ def push(table: ImaginedTable, block: str, direction: Array, start: Array) -> Mo
     behind = -float(offset @ direction)
     aside = offset + behind * direction
     aside[2] = 0.0
-    travelled = float((pushed.position - start) @ direction)
-    if travelled >= _PUSH_ENOUGH_M:
+    moved = pushed.position - start
+    travelled = float(moved @ direction)
+    drift = float(np.linalg.norm(moved[:2] - travelled * direction[:2]))
+    if travelled >= max(_PUSH_ENOUGH_M, drift + _PUSH_BEYOND_DRIFT_M):
         return _leave(table, behind - touch, direction)
     turn = _turn_to(table, 0.0)
     height = _PUSH_HEIGHT_M - table.position[2]
     in_place = -0.01 < behind - touch < 0.05 and np.linalg.norm(aside) < 0.012 and abs(height) < 0.012
     if in_place and table.opening < 0.2:
-        forward = min(_PUSH_AIM_M - travelled + max(behind - touch, 0.0), MAX_TRANSLATION_M)
+        aim = max(_PUSH_AIM_M, drift + 2 * _PUSH_BEYOND_DRIFT_M)
+        forward = min(aim - travelled + max(behind - touch, 0.0), MAX_TRANSLATION_M)
         step = forward * direction - 0.6 * aside + np.array([0.0, 0.0, height])
         return Motion(_clip(step, MAX_TRANSLATION_M), turn, 0.0)
     place = pushed.position - (touch + 0.015) * direction

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+
+from dream_vla_ros.geometry import Pose, quaternion_from_rotation_vector
+from dream_vla_ros.sim.arm import gripper_down
+from dream_vla_ros.sim.goals import Direction
+from dream_vla_ros.sim.imagined import BLOCK_OPENING, ImaginedTable
+from dream_vla_ros.sim.skills import lift, push, stack
+from dream_vla_ros.sim.state import TableState
+
+
+def table(position, gripper=1.0, yaw=0.0, **blocks):
+    poses = {
+        colour: Pose(np.array(place[:3]), quaternion_from_rotation_vector([0.0, 0.0, place[3]]))
+        for colour, place in blocks.items()
+    }
+    return ImaginedTable.from_state(
+        TableState(0.0, Pose(np.array(position), gripper_down(yaw)), gripper, poses)
+    )
+
+
+def test_far_away_and_low_it_rises_before_it_crosses():
+    motion = lift(table((0.2, -0.1, 0.02), red=(0.35, 0.1, 0.02, 0.0)), "red")
+    assert motion.translation[2] > 0.025
+    assert np.hypot(*motion.translation[:2]) < 0.005
+
+
+def test_above_the_block_it_goes_straight_down_open():
+    motion = lift(table((0.3, 0.0, 0.09), red=(0.3, 0.0, 0.02, 0.0)), "red")
+    assert np.allclose(motion.translation, [0, 0, -0.03])
+    assert motion.gripper == 1.0
+
+
+def test_around_the_block_it_closes_without_moving():
+    motion = lift(table((0.3, 0.0, 0.02), red=(0.3, 0.0, 0.02, 0.0)), "red")
+    assert not motion.translation.any()
+    assert motion.gripper == 0.0
+
+
+def test_a_block_knocked_out_of_closing_fingers_is_fetched_again():
+    motion = lift(table((0.3, 0.0, 0.02), gripper=0.7, red=(0.3, 0.06, 0.02, 0.0)), "red")
+    assert motion.gripper == 1.0
+    assert motion.translation[2] > 0.0
+
+
+def test_with_the_block_in_hand_it_rises_and_then_holds():
+    rising = lift(table((0.3, 0.0, 0.05), BLOCK_OPENING, red=(0.3, 0.0, 0.05, 0.0)), "red")
+    assert np.allclose(rising.translation, [0, 0, 0.03])
+    holding = lift(table((0.3, 0.0, 0.14), BLOCK_OPENING, red=(0.3, 0.0, 0.14, 0.0)), "red")
+    assert not holding.translation.any()
+    assert holding.gripper == rising.gripper == 0.0
+
+
+def test_the_gripper_turns_square_to_the_block():
+    motion = lift(table((0.3, 0.0, 0.12), red=(0.3, 0.0, 0.02, 0.5)), "red")
+    assert np.allclose(motion.rotation, [0, 0, 0.15], atol=1e-6)
+
+
+def test_the_fingers_avoid_a_neighbour():
+    alone = table((0.3, 0.0, 0.12), red=(0.3, 0.0, 0.02, 0.2))
+    beside = table((0.3, 0.0, 0.12), red=(0.3, 0.0, 0.02, 0.2), blue=(0.3, 0.055, 0.02, 0.0))
+    assert lift(alone, "red").rotation[2] == pytest.approx(0.15, abs=1e-6)
+    assert lift(beside, "red").rotation[2] == pytest.approx(-0.15, abs=1e-6), "the other pair of sides"
+
+
+def test_a_carried_block_is_let_go_only_on_top_of_the_other():
+    base = (0.3, 0.1, 0.02, 0.0)
+    above = table((0.3, 0.1, 0.1), BLOCK_OPENING, red=(0.3, 0.1, 0.1, 0.0), blue=base)
+    assert stack(above, "red", "blue").gripper == 0.0
+    down = table((0.3, 0.1, 0.06), BLOCK_OPENING, red=(0.3, 0.1, 0.06, 0.0), blue=base)
+    assert stack(down, "red", "blue").gripper == 1.0
+    assert not stack(down, "red", "blue").translation.any()
+    released = table((0.3, 0.1, 0.06), 1.0, red=(0.3, 0.1, 0.06, 0.0), blue=base)
+    assert np.allclose(stack(released, "red", "blue").translation, [0, 0, 0.03])
+    clear = table((0.3, 0.1, 0.125), 1.0, red=(0.3, 0.1, 0.06, 0.0), blue=base)
+    assert not stack(clear, "red", "blue").translation.any()
+
+
+@pytest.mark.parametrize("direction", list(Direction))
+def test_a_push_comes_from_behind_and_goes_the_way_asked(direction):
+    start = np.array([0.3, 0.0, 0.02])
+    behind = start - 0.045 * direction.vector
+    motion = push(table(behind, 0.0, red=(*start, 0.0)), "red", direction.vector, start)
+    assert motion.translation @ direction.vector == pytest.approx(0.03, abs=1e-3)
+    ahead = start + 0.045 * direction.vector
+    motion = push(table(ahead, 0.0, red=(*start, 0.0)), "red", direction.vector, start)
+    assert motion.translation[2] > 0.02, "over the block, not through it"
+
+
+def test_a_finished_push_backs_off_and_rises():
+    start, direction = np.array([0.3, 0.0, 0.02]), Direction.LEFT.vector
+    motion = push(table((0.3, 0.045, 0.02), 0.0, red=(0.3, 0.075, 0.02, 0.0)), "red", direction, start)
+    assert motion.translation[1] < 0.0
+    motion = push(table((0.3, 0.03, 0.02), 0.0, red=(0.3, 0.075, 0.02, 0.0)), "red", direction, start)
+    assert motion.translation[2] > 0.0
+    motion = push(table((0.3, 0.03, 0.095), 0.0, red=(0.3, 0.075, 0.02, 0.0)), "red", direction, start)
+    assert not motion.translation.any()
