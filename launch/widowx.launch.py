@@ -1,0 +1,16 @@
+"""Start controller and policy for a WidowX 250 S; its driver and camera are started apart."""
+
+from pathlib import Path
+
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+from launch import LaunchDescription
+
+BRINGUP = str(Path(__file__).with_name("bringup.launch.py"))
+
+
+def generate_launch_description():
+    """Include the bringup for this robot; its arguments are this file's too."""
+    source = PythonLaunchDescriptionSource(BRINGUP)
+    return LaunchDescription([IncludeLaunchDescription(source, launch_arguments={"robot": "widowx"}.items())])
