@@ -67,6 +67,10 @@ class Controller:
         """What happened since the active goal began."""
         return self._counters
 
+    def policy_silence_s(self, steady_ns: int) -> float:
+        """Return how long the policy has been silent; infinity before its first heartbeat."""
+        return self._goals.silence_s(steady_ns)
+
     def heartbeat(self, active: bool, goal_id: bytes, steady_ns: int, instruction: str = "") -> None:
         """Take in the policy's word on which goal is active.
 
@@ -79,10 +83,10 @@ class Controller:
             return
         if not self._goals.heartbeat(active, goal_id, instruction, steady_ns):
             return
-        self._flush()
         if self._goals.goal_id is None:
-            self._reason = Reason(Cause.NO_GOAL, "the policy ended the goal")
+            self.drop_goal(Reason(Cause.NO_GOAL, "the policy ended the goal"))
             return
+        self._flush()
         self._counters = Counters()
         self._history.clear()
         self._intake.begin()
@@ -128,6 +132,12 @@ class Controller:
             self._intake.bar_before(self._clock[0])
         if self._goals.goal_id is not None:
             self._reason = reason
+
+    def drop_goal(self, reason: Reason) -> None:
+        """Ramp to a hold and forget the goal; only a new one moves the arm again."""
+        self._goals.drop()
+        self._flush()
+        self._reason = reason
 
     def stop(self, message: str) -> None:
         """Latch the emergency stop: ramp to a hold and forget the goal."""
@@ -322,12 +332,12 @@ class Controller:
     def _watch_policy(self, steady_ns: int) -> None:
         silence_s = self._goals.silence_s(steady_ns)
         if self._goals.goal_id is not None and silence_s > self._timing.policy_timeout:
-            self._goals.drop()
-            self._flush()
-            self._reason = Reason(
-                Cause.POLICY_LOST,
-                f"the policy has been silent for {silence_s:.3f} s, more than timing.policy_timeout "
-                f"{self._timing.policy_timeout} s; send a new goal to move",
+            self.drop_goal(
+                Reason(
+                    Cause.POLICY_LOST,
+                    f"the policy has been silent for {silence_s:.3f} s, more than timing.policy_timeout "
+                    f"{self._timing.policy_timeout} s; send a new goal to move",
+                )
             )
 
     def _watch_clock(self, ros_ns: int, steady_ns: int) -> None:

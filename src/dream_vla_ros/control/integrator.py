@@ -52,8 +52,8 @@ class Integrator:
 
     The reference is where the chunk's motion has led so far, at limited speed. The target follows so that it
     can always brake to a stand exactly at the reference: it lags by at most half the braking time, and when a
-    chunk ends it comes to rest with the chunk's whole motion done. Reference and target stay in the workspace;
-    a reference that gets too far from the measured pose waits or is pulled back.
+    chunk ends it comes to rest with the chunk's whole motion done. Reference and target stay in the
+    workspace; a reference that gets too far from the measured pose waits or is pulled back.
 
     :param limits: Speeds, accelerations, workspace and leash.
     :param period_s: The control period.

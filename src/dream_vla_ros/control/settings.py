@@ -34,6 +34,6 @@ def check_stop_time(settings: ControlSettings, limits: Limits, timing: Timing) -
         if needed_s > settings.stop_time:
             raise ParameterError(
                 f"stopping from limits.{kind}_speed {speed} at limits.{kind}_acceleration {acceleration} "
-                f"takes {needed_s:.3f} s with one control period, more than stop_time {settings.stop_time} s: "
-                "lower the speed or raise the acceleration"
+                f"takes {needed_s:.3f} s with one control period, more than stop_time "
+                f"{settings.stop_time} s: lower the speed or raise the acceleration"
             )

@@ -57,6 +57,11 @@ def vector_to_msg(vector: Sequence[float] | Array) -> Vector3:
     return Vector3(x=x, y=y, z=z)
 
 
+def fill_vector(msg: Vector3, vector: Array) -> None:
+    """Write three numbers into a message that is there already."""
+    msg.x, msg.y, msg.z = vector.tolist()
+
+
 def vector_from_msg(msg: Vector3) -> tuple[float, float, float]:
     """Read three numbers, finite or not."""
     return msg.x, msg.y, msg.z

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dream_vla_ros.chunk import ActionChunk
-from dream_vla_ros.control import Command, ControlSettings, Controller, Mode
+from dream_vla_ros.control import Command, Controller, ControlSettings, Mode
 from dream_vla_ros.embodiment import Embodiment
 from dream_vla_ros.geometry import Pose
 from dream_vla_ros.robot_state import RobotState
