@@ -38,8 +38,8 @@ def test_turns_are_kept(tokenizer):
 
 
 def test_the_folder_template_counts(tokenizer):
-    template = "SYSTEM {% for m in messages %}{% for p in m.content %}{{ '<|image_pad|>' if p.type == 'image' else p.text }}"
-    template += "{% endfor %}{% endfor %}"
+    part = "{{ '<|image_pad|>' if p.type == 'image' else p.text }}"
+    template = f"SYSTEM {{% for m in messages %}}{{% for p in m.content %}}{part}{{% endfor %}}{{% endfor %}}"
     assert render(ASK, tokenizer, template, [2]) == "SYSTEM <|image_pad|><|image_pad|>what?"
 
 

@@ -108,11 +108,13 @@ def load_parts(
                 f"{statistics.source} has no dataset of {head.action_dim} action dimensions, which the head "
                 "predicts"
             )
+    else:
+        _ = statistics.action_dim  # the datasets must agree where no head says it
     if objective.denoises:
         file = find_component(path, "noisy_action_projector")
         if file is None:
             raise CheckpointError(
-                f"{path} has no noisy_action_projector--*_pt, which objective {objective.value!r} needs"
+                f"{path} has no noisy_action_projector--*_checkpoint.pt, which objective {objective.value!r} needs"
             )
         parts["noisy_action_projector"] = load_token_projector(file, width, 1)
     if (file := find_component(path, "proprio_projector")) is not None:

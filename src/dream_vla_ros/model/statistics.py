@@ -83,6 +83,19 @@ class DatasetStatistics:
         """Names of the datasets."""
         return list(self.action)
 
+    @property
+    def action_dim(self) -> int | None:
+        """Numbers in one action, None without statistics.
+
+        :raises CheckpointError: if the datasets disagree.
+        """
+        dims = {entry.dim for entry in self.action.values()}
+        if len(dims) > 1:
+            raise CheckpointError(
+                f"{self.source} has datasets of {sorted(dims)} action dimensions; keep those of one robot"
+            )
+        return dims.pop() if dims else None
+
     def resolve(self, unnorm_key: str | None) -> str:
         """Return the key to use; None stands for the only one.
 
