@@ -67,18 +67,18 @@ choose_python() {
 }
 
 echo "setting up $venv for $DREAM_VLA_FLAVOUR"
-python="$(choose_python)"
+base="$(choose_python)"
 
 step "system packages"
-"$python" "$root/scripts/system_packages.py"
+"$base" "$root/scripts/system_packages.py"
 
 if ! "$venv/bin/python" -c "import pip" 2>/dev/null; then
-  step "virtual environment with $("$python" --version)"
+  step "virtual environment with $("$base" --version)"
   rm -rf "$venv"
   if [ -n "$DREAM_VLA_ROS_PREFIX" ]; then
-    "$python" -m venv --system-site-packages "$venv"
+    "$base" -m venv --system-site-packages "$venv"
   else
-    "$python" -m venv "$venv"
+    "$base" -m venv "$venv"
   fi
 fi
 python="$venv/bin/python"
@@ -93,10 +93,10 @@ install() {
 }
 
 extra=()
-if [ -n "$DREAM_VLA_ROS_PREFIX" ] && "$python" -c 'import cv_bridge' 2>/dev/null; then
-  # The distribution's cv_bridge was compiled against its own NumPy; another major release crashes it.
-  major="$("$python" -I -c 'import numpy; print(int(numpy.__version__.split(".")[0]) + 1)')"
-  extra+=("numpy<$major")
+if [ -n "$DREAM_VLA_ROS_PREFIX" ]; then
+  # The distribution's compiled modules (cv_bridge among them) crash with another major release of NumPy than theirs.
+  major="$("$base" -I -c 'import numpy; print(int(numpy.__version__.split(".")[0]) + 1)' 2>/dev/null || true)"
+  [ -z "$major" ] || extra+=("numpy<$major")
 fi
 
 if ! "$python" "$root/scripts/has_torch.py" "$root/requirements/runtime.txt"; then
