@@ -155,6 +155,26 @@ class TabletopSim:
         """
         if not np.isfinite(gripper):
             return TargetReport(TargetStatus.REFUSED, f"gripper target is {gripper}")
+        report = self.set_pose_target(target)
+        if report.status is not TargetStatus.REFUSED:
+            self.set_gripper_target(gripper)
+        return report
+
+    def set_gripper_target(self, opening: float) -> None:
+        """Give the gripper an opening.
+
+        :param opening: 1 = open, 0 = closed; clipped to that range.
+        :raises ValueError: If it is not finite.
+        """
+        if not np.isfinite(opening):
+            raise ValueError(f"gripper target is {opening}")
+        self._gripper_target = min(max(float(opening), 0.0), 1.0)
+
+    def set_pose_target(self, target: Pose) -> TargetReport:
+        """Give the arm a pose to go to.
+
+        :param target: Pose of ``ee_link`` in ``base_link``.
+        """
         translation, rotation = self.ee_pose().motion_to(target)
         distance, angle = float(np.linalg.norm(translation)), float(np.linalg.norm(rotation))
         if distance > MAX_TARGET_DISTANCE_M or angle > MAX_TARGET_ANGLE_RAD:
@@ -163,7 +183,6 @@ class TabletopSim:
                 f"target is {distance:.3f} m and {angle:.2f} rad from the end effector, "
                 f"more than {MAX_TARGET_DISTANCE_M} m or {MAX_TARGET_ANGLE_RAD} rad",
             )
-        self._gripper_target = min(max(float(gripper), 0.0), 1.0)
         inside = np.clip(target.position, WORKSPACE_LOW_M, WORKSPACE_HIGH_M)
         self._target = Pose(inside, target.quaternion)
         if np.any(inside != target.position):
