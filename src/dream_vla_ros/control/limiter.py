@@ -91,7 +91,8 @@ class Limiter:
 
     def _braked(self) -> tuple[Array, Array]:
         needed = self.braking_s
-        share = 1.0 if needed <= self._period_s else self._period_s / needed
+        # A braking time that is whole but for rounding must not leave a trace of motion behind.
+        share = 1.0 if needed <= self._period_s * (1.0 + 1e-9) else self._period_s / needed
         return self._blend(np.zeros(3), np.zeros(3), share)
 
     def _nearest_safe(
