@@ -13,7 +13,7 @@ from dream_vla_ros.report.statistics import percentile, rate_statistics
 
 
 def test_a_regular_stream_has_no_jitter():
-    statistics = rate_statistics([i * 0.02 for i in range(101)], 0.02)
+    statistics = rate_statistics([i * 0.02 for i in range(101)], nominal_period_s=0.02)
     assert statistics.count == 101
     assert statistics.rate_hz == pytest.approx(50.0)
     assert statistics.jitter_p99_s == pytest.approx(0.0, abs=1e-12)
@@ -22,13 +22,21 @@ def test_a_regular_stream_has_no_jitter():
 
 def test_a_constant_error_of_the_period_is_jitter_against_the_nominal_only():
     times = [i * 0.021 for i in range(50)]
-    assert rate_statistics(times, 0.02).jitter_p99_s == pytest.approx(0.001)
+    assert rate_statistics(times, nominal_period_s=0.02).jitter_p99_s == pytest.approx(0.001)
     assert rate_statistics(times).jitter_p99_s == pytest.approx(0.0, abs=1e-12)
 
 
 def test_one_gap_shows():
     times = [i * 0.02 for i in range(100)] + [3.0 + i * 0.02 for i in range(100)]
-    assert rate_statistics(times, 0.02).longest_gap_s == pytest.approx(3.0 - 99 * 0.02)
+    assert rate_statistics(times, nominal_period_s=0.02).longest_gap_s == pytest.approx(3.0 - 99 * 0.02)
+
+
+def test_what_lies_between_stretches_does_not_count():
+    first, second = [i * 0.02 for i in range(100)], [50.0 + i * 0.02 for i in range(100)]
+    statistics = rate_statistics(first, second, nominal_period_s=0.02)
+    assert statistics.count == 200
+    assert statistics.rate_hz == pytest.approx(50.0)
+    assert statistics.longest_gap_s == pytest.approx(0.02)
 
 
 @pytest.mark.parametrize("times", [[], [1.0]])

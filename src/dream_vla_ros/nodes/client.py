@@ -245,6 +245,12 @@ class DreamVLA:
         return self.is_done()
 
     @property
+    def goal_id(self) -> bytes:
+        """Id of the goal sent last, 16 bytes as in its chunks; empty when none was sent."""
+        with self._changed:
+            return self._goal.goal_id if self._goal else b""
+
+    @property
     def feedback(self) -> Feedback | None:
         """Newest feedback of the goal sent last; None when none came yet."""
         with self._changed:

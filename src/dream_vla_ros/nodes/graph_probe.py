@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -86,7 +87,7 @@ class GraphProbe:
         for name, topic, compressed in self._cameras_of_robot() or self._cameras_of_graph():
             seen = CameraSeen(name, topic)
             self._cameras.append(seen)
-            self._spinning.call(lambda seen=seen, compressed=compressed: self._watch(seen, compressed))
+            self._spinning.call(partial(self._watch, seen, compressed))
 
     def cameras(self) -> list[CameraSeen]:
         """Return what came from each camera so far."""
@@ -142,8 +143,10 @@ class GraphProbe:
             else:
                 seen.description = f"{message.width} x {message.height} {message.encoding}"
 
+        # rclpy passes the message's information to a callback that takes two; its annotations know of one.
+        callback: Any = on_image
         kind = CompressedImage if compressed else Image
-        self._spinning.node.create_subscription(kind, seen.topic, on_image, qos_profile_sensor_data)
+        self._spinning.node.create_subscription(kind, seen.topic, callback, qos_profile_sensor_data)
 
     def _on_active_goal(self, message: ActiveGoal) -> None:
         self.active_goal = message

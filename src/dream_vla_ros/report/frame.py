@@ -200,7 +200,7 @@ def mode_runs(state: ControllerSeen) -> bool:
 
 
 def _footer_gripper(canvas: Canvas, moment: Moment, left: int, middle: int) -> None:
-    opening = moment.command.gripper if moment.command else None
+    opening = moment.command.gripper if moment.command and np.isfinite(moment.command.gripper) else None
     word = "–" if opening is None else "open" if opening > 0.5 else "closed"
     _figure(canvas, "gripper", word, left, middle)
     # Two fingers, apart by the commanded opening.

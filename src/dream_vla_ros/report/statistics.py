@@ -27,19 +27,21 @@ class RateStatistics:
     longest_gap_s: float
 
 
-def rate_statistics(times_s: Sequence[float], nominal_period_s: float | None = None) -> RateStatistics:
+def rate_statistics(*stretches_s: Sequence[float], nominal_period_s: float | None = None) -> RateStatistics:
     """Measure how regularly something came.
 
-    :param times_s: When, in any order [s].
+    :param stretches_s: When it came, in any order [s]; what lies between two stretches does not count.
     :param nominal_period_s: Interval it should come at; the median interval by default.
     """
-    if len(times_s) < 2:
-        return RateStatistics(len(times_s), math.nan, math.nan, math.nan)
-    intervals = np.diff(np.sort(np.asarray(times_s, dtype=np.float64)))
+    count = sum(len(times_s) for times_s in stretches_s)
+    gaps = [np.diff(np.sort(np.asarray(times_s, dtype=np.float64))) for times_s in stretches_s]
+    intervals = np.concatenate([*gaps, np.empty(0)])
+    if not intervals.size:
+        return RateStatistics(count, math.nan, math.nan, math.nan)
     span = float(intervals.sum())
     nominal = float(np.median(intervals)) if nominal_period_s is None else nominal_period_s
     return RateStatistics(
-        len(times_s),
+        count,
         len(intervals) / span if span > 0.0 else math.nan,
         percentile(np.abs(intervals - nominal), 99.0),
         float(intervals.max()),

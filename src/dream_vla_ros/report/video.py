@@ -14,8 +14,8 @@ from dream_vla_ros.report.frame import HEIGHT, WIDTH, draw_frame
 from dream_vla_ros.report.recording import GoalSpan, Recording
 
 FPS = 15
-_LEAD_S = 0.6  # enough to read the goal before anything moves
-_TAIL_S = 1.4  # enough to read how it ended
+LEAD_S = 0.6  # enough to read the goal before anything moves
+TAIL_S = 1.4  # enough to read how it ended
 
 
 class VideoWriter:
@@ -69,9 +69,9 @@ class VideoWriter:
 def frame_times(goals: list[GoalSpan], fps: int = FPS) -> Iterator[tuple[GoalSpan, float]]:
     """List the times to show: each goal with a moment before and after, what lies between left out."""
     for goal in goals:
-        count = int((goal.ended_s + _TAIL_S - goal.began_s + _LEAD_S) * fps)
+        count = int((goal.ended_s + TAIL_S - goal.began_s + LEAD_S) * fps)
         for index in range(count):
-            yield goal, goal.began_s - _LEAD_S + index / fps
+            yield goal, goal.began_s - LEAD_S + index / fps
 
 
 def write_video(
