@@ -1,0 +1,69 @@
+"""When a task is done, judged by looking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from .executor import ActionExecutor
+from .grounding import VisualGrounder
+from .interfaces import Environment
+from .outcomes import AnswerCode
+from .problem import Problem
+
+
+class GoalCheck(Protocol):
+    """Says what of a goal does not hold yet."""
+
+    def statements(self) -> tuple[str, ...]:
+        """Return the parts of the goal, in words."""
+        ...
+
+    def unmet(self) -> tuple[str, ...]:
+        """Look, and return the parts of the goal that were not seen to hold, in words."""
+        ...
+
+
+@dataclass(frozen=True)
+class PredicateGoal:
+    """A goal in predicates: each of its atoms is asked for."""
+
+    executor: ActionExecutor
+
+    def statements(self) -> tuple[str, ...]:
+        """Return the parts of the goal, in words."""
+        return self._problem.goal_statements()
+
+    def unmet(self) -> tuple[str, ...]:
+        """Look, and return the parts of the goal that were not seen to hold, in words."""
+        answers = self.executor.look(self._problem.goal_atoms)
+        state = self.executor.belief.state
+        unclear = [
+            f"it is not clear whether {self._problem.scene.statement_of(atom)}"
+            for atom, answer in answers.items()
+            if answer.code is AnswerCode.UNKNOWN
+        ]
+        return (*self._problem.unmet(state), *unclear)
+
+    @property
+    def _problem(self) -> Problem:
+        return self.executor.problem
+
+
+@dataclass(frozen=True)
+class WordGoal:
+    """A goal in words only: the model is asked whether it is done."""
+
+    task: str
+    grounder: VisualGrounder
+    environment: Environment
+
+    def statements(self) -> tuple[str, ...]:
+        """Return the task."""
+        return (self.task,)
+
+    def unmet(self) -> tuple[str, ...]:
+        """Look, and return the task unless it was seen to be done."""
+        question = f'Has this been done: "{self.task}"?'
+        (answer,) = self.grounder.ask([question], self.environment.observe())
+        return () if answer.code is AnswerCode.YES else (self.task,)
