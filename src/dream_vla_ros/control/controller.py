@@ -71,7 +71,7 @@ class Controller:
         """Return how long the policy has been silent; infinity before its first heartbeat."""
         return self._goals.silence_s(steady_ns)
 
-    def heartbeat(self, active: bool, goal_id: bytes, steady_ns: int, instruction: str = "") -> None:
+    def heartbeat(self, active: bool, goal_id: bytes, steady_ns: int) -> None:
         """Take in the policy's word on which goal is active.
 
         :param goal_id: 16 bytes.
@@ -81,7 +81,7 @@ class Controller:
             # Whatever is asked for during a stop must not move the arm when it is lifted.
             self._goals.refuse(goal_id)
             return
-        if not self._goals.heartbeat(active, goal_id, instruction, steady_ns):
+        if not self._goals.heartbeat(active, goal_id, steady_ns):
             return
         if self._goals.goal_id is None:
             self.drop_goal(Reason(Cause.NO_GOAL, "the policy ended the goal"))

@@ -18,9 +18,8 @@ class GoalKeeper:
         self._dropped: OrderedDict[bytes, None] = OrderedDict()
         self._heard_ns: int | None = None
         self.goal_id: bytes | None = None
-        self.instruction = ""
 
-    def heartbeat(self, active: bool, goal_id: bytes, instruction: str, steady_ns: int) -> bool:
+    def heartbeat(self, active: bool, goal_id: bytes, steady_ns: int) -> bool:
         """Take a heartbeat in.
 
         :param steady_ns: When it arrived, steady clock.
@@ -37,7 +36,6 @@ class GoalKeeper:
         self._heard_ns = steady_ns
         self.drop()
         self.goal_id = goal_id
-        self.instruction = instruction
         return True
 
     def refuse(self, goal_id: bytes) -> None:
@@ -52,7 +50,6 @@ class GoalKeeper:
         if ended is not None:
             self.refuse(ended)
         self.goal_id = None
-        self.instruction = ""
         return ended
 
     def silence_s(self, steady_ns: int) -> float:

@@ -6,7 +6,7 @@ the arm needs: a twist by the time to brake from it, a distance by that time's s
 
 from __future__ import annotations
 
-from math import ceil, sqrt
+from math import ceil, floor, sqrt
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from dream_vla_ros.geometry import Array
 
 # Nearer than this [m, rad] counts as there: a nanometre.
 _THERE = 1e-9
+# A braking distance that ends exactly at a wall may pass it by rounding [m].
+_ROUNDING = 1e-12
 # Halvings when looking for the largest change that still lets the arm brake before a wall: to 1/4096 of it.
 _HALVINGS = 12
 
@@ -113,9 +115,12 @@ class Limiter:
         return best
 
     def _can_brake(self, linear: Array, angular: Array, position: Array, box: Box) -> bool:
-        # One tick at this twist, then braking straight on.
-        way = linear * (self._period_s + self._braking_time(linear, angular) / 2.0)
-        return bool(np.all(position + way <= box.high) and np.all(position + way >= box.low))
+        # One tick at this twist, then braking straight on: in n more ticks, each slower by the same amount.
+        period, needed = self._period_s, self._braking_time(linear, angular)
+        n = floor(needed / period)
+        ticks = 1.0 if n == 0 else 1.0 + n - n * (n + 1) * period / (2.0 * needed)
+        end = position + linear * (ticks * period)
+        return bool(np.all(end <= box.high + _ROUNDING) and np.all(end >= box.low - _ROUNDING))
 
     def _blend(self, linear: Array, angular: Array, share: float) -> tuple[Array, Array]:
         if share >= 1.0:
