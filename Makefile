@@ -7,7 +7,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup msgs build test lint bench demo clean distclean
+.PHONY: help setup venv msgs build test lint bench demo clean distclean
 
 ENV := . scripts/env.sh &&
 ARGS ?=
@@ -21,6 +21,9 @@ help: ## list the targets
 setup: ## make the virtual environment and build both packages
 	@scripts/setup.sh
 	@scripts/build.sh
+
+venv: ## make the virtual environment only, for a parent workspace that builds the packages itself
+	@scripts/setup.sh
 
 msgs: ## build the messages only
 	@scripts/setup.sh

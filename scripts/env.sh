@@ -44,8 +44,9 @@ _dream_vla_activate() {
     case "$-" in *u*) nounset=1; set +u ;; esac
     . "$overlay"
     [ -z "$nounset" ] || set -u
+    # What is edited in the clone takes effect at once. A parent workspace installs the package itself.
+    export PYTHONPATH="$1/src${PYTHONPATH:+:$PYTHONPATH}"
   fi
-  export PYTHONPATH="$1/src${PYTHONPATH:+:$PYTHONPATH}"
 }
 
 _dream_vla_activate "$_dream_vla_self" && unset _dream_vla_self
