@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ import pytest
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from dream_vla_ros.data.bag_writer import BagWriter, WriterLimits
+from dream_vla_ros.data.episode_metadata import EpisodeMetadata
+from dream_vla_ros.data.storage import StoredTopic
 from dream_vla_ros.embodiment import Embodiment
 from dream_vla_ros.geometry import Pose, quaternion_from_rotation_vector
 
@@ -166,6 +169,20 @@ def write_with_rosbags(
     return path
 
 
+def write_with_this_package(
+    path: Path, messages: list[Recorded], metadata: EpisodeMetadata | None = None, **options: Any
+) -> Path:
+    """Write an episode in many small chunks."""
+    limits = WriterLimits(flush_bytes=20_000, min_free_bytes=0)
+    with BagWriter(path, metadata or EpisodeMetadata(task="stack"), limits=limits, **options) as writer:
+        for one in messages:
+            definition = STORE.generate_msgdef(one.type, ros_version=2)[0]
+            writer.add_topic(StoredTopic(one.topic, one.type, definition=definition))
+            assert writer.write(one.topic, one.data, one.log_ns, wait=True)
+        writer.close(success=metadata.success if metadata else True)
+    return path
+
+
 @pytest.fixture(scope="session")
 def tabletop() -> Embodiment:
     return Embodiment.from_file(Path(__file__).parents[2] / "config" / "tabletop.yaml")
@@ -192,11 +209,21 @@ def rosbags_writer() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def healthy_mcap(tmp_path_factory: pytest.TempPathFactory, recorded: list[Recorded]) -> Iterator[Path]:
-    yield write_with_rosbags(tmp_path_factory.mktemp("healthy") / "mcap", recorded)
+def healthy_mcap(tmp_path_factory: pytest.TempPathFactory, recorded: list[Recorded]) -> Path:
+    return write_with_rosbags(tmp_path_factory.mktemp("healthy") / "mcap", recorded)
 
 
 @pytest.fixture(scope="session")
-def healthy_sqlite(tmp_path_factory: pytest.TempPathFactory, recorded: list[Recorded]) -> Iterator[Path]:
+def healthy_sqlite(tmp_path_factory: pytest.TempPathFactory, recorded: list[Recorded]) -> Path:
     path = tmp_path_factory.mktemp("healthy") / "sqlite"
-    yield write_with_rosbags(path, recorded, storage=StoragePlugin.SQLITE3)
+    return write_with_rosbags(path, recorded, storage=StoragePlugin.SQLITE3)
+
+
+@pytest.fixture(scope="session")
+def own_writer() -> Callable[..., Path]:
+    return write_with_this_package
+
+
+@pytest.fixture(scope="session")
+def healthy_own(tmp_path_factory: pytest.TempPathFactory, recorded: list[Recorded]) -> Path:
+    return write_with_this_package(tmp_path_factory.mktemp("healthy") / "own", recorded)

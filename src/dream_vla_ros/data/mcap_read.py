@@ -5,7 +5,9 @@ from __future__ import annotations
 import mmap
 import re
 import struct
+import threading
 import zlib
+from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +38,7 @@ _CHUNK_START = re.compile(rb"\x06.{5}\x00\x00\x00.{28}(?:\x00{4}|\x04\x00{3}zstd
 # A message record below 16 MiB: where a file without chunks can be entered again.
 _MESSAGE_START = re.compile(rb"\x05.{3}\x00{5}", re.DOTALL)
 _FILE_BLOCK = -1  # the block number of messages that stand in no chunk
+_OPEN_BLOCKS = 4  # decompressed chunks kept: a few cameras may be read at once
 _CHAIN = 3  # records in a row that must make sense before a place counts as a record's start
 
 
@@ -57,7 +60,8 @@ class McapFile:
         self._unproven: tuple[dict[int, Schema], dict[int, Channel]] = ({}, {})
         self._counts: dict[int, int] = {}
         self._chunks: list[tuple[int, ChunkHead, bool]] = []
-        self._open: tuple[int, bytes | memoryview] = (-2, b"")
+        self._open: OrderedDict[int, bytes | memoryview] = OrderedDict()
+        self._lock = threading.Lock()
         self._file = path.open("rb")
         try:
             self._data = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -72,7 +76,7 @@ class McapFile:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._open = (-2, b"")
+        self._open.clear()
         # The map itself goes with its last view: closing it here would fail while a scan is suspended.
         self._file.close()
 
@@ -113,9 +117,12 @@ class McapFile:
 
     def read(self, locator: Locator) -> bytes:
         """Fetch the bytes of one message that ``scan`` has met."""
-        if locator.block != self._open[0]:
-            self._open = (locator.block, self._block(locator.block))
-        records = self._open[1]
+        with self._lock:
+            if locator.block not in self._open:
+                self._open[locator.block] = self._block(locator.block)
+                if len(self._open) > _OPEN_BLOCKS:
+                    self._open.popitem(last=False)
+            records = self._open[locator.block]
         return bytes(records[locator.offset : locator.offset + locator.size])
 
     def _block(self, block: int) -> bytes | memoryview:

@@ -53,7 +53,7 @@ class Decoder:
         if not self.knows(type_name):
             return False
         fields = self._store.fielddefs[type_name][1]
-        return bool(fields) and tuple(fields[0][1]) == (1, _HEADER_TYPE)
+        return bool(fields) and fields[0][1][1] == _HEADER_TYPE
 
     def decode(self, data: bytes, type_name: str) -> Any:
         """Decode one message.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from dream_vla_ros.data.storage import HEAD_BYTES, Locator, Scanned, StoredTopic
 
 _SALVAGED = 1
 _REGULAR = 0
+_HEADER_BYTES = 100
 
 
 class SqliteFile:
@@ -33,6 +35,7 @@ class SqliteFile:
         self.metadata_text = ""
         self.finished = True
         self._salvaged: list[SalvagedRow] = []
+        self._lock = threading.Lock()
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         if path.stat().st_size == 0:
             raise BagError(f"{path}: the file is empty")
@@ -50,6 +53,7 @@ class SqliteFile:
         seen = 0
         try:
             self._read_topics()
+            self._check_length()
             rows = self._connection.execute(
                 "SELECT id, topic_id, timestamp, substr(data, 1, ?), length(data) FROM messages ORDER BY id",
                 (HEAD_BYTES,),
@@ -65,10 +69,10 @@ class SqliteFile:
         """Fetch the bytes of one message that ``scan`` has met."""
         if locator.offset == _SALVAGED:
             return self._salvaged[locator.block].data
+        query = "SELECT data FROM messages WHERE id = ?"
         try:
-            row = self._connection.execute(
-                "SELECT data FROM messages WHERE id = ?", (locator.block,)
-            ).fetchone()
+            with self._lock:
+                row = self._connection.execute(query, (locator.block,)).fetchone()
         except sqlite3.Error as error:
             raise BagError(f"{self.path}: message {locator.block} is unreadable: {error}") from error
         if row is None:
@@ -86,8 +90,19 @@ class SqliteFile:
             path = Path(self._copy.name) / path.name
             self.finished = False
             self.damage.add(self.path.name, -1, "the file was not closed: changes lay in its journal")
-            return sqlite3.connect(path)
-        return sqlite3.connect(f"file:{path.absolute()}?mode=ro&immutable=1", uri=True)
+            return sqlite3.connect(path, check_same_thread=False)
+        address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+        return sqlite3.connect(address, uri=True, check_same_thread=False)
+
+    def _check_length(self) -> None:
+        """Refuse a file that was cut off: SQLite would read zeros where pages are missing."""
+        with self.path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+        size = int.from_bytes(header[16:18], "big")
+        wanted = (65536 if size == 1 else size) * int.from_bytes(header[28:32], "big")
+        # The count of pages is only valid if the two change counters agree.
+        if header[24:28] == header[92:96] and self.path.stat().st_size < wanted:
+            raise sqlite3.DatabaseError(f"the file has {self.path.stat().st_size} bytes of {wanted}")
 
     def _read_topics(self) -> None:
         tables = {row[0] for row in self._connection.execute("SELECT name FROM sqlite_master")}
