@@ -16,10 +16,11 @@ from dream_vla_ros.images import Preprocessing, preprocess
 from dream_vla_ros.model import DreamVLAForActionPrediction, DreamVLAProcessor, Objective
 from dream_vla_ros.model.initialize import initialize_checkpoint
 from dream_vla_ros.policy.actions import ActionError
-from dream_vla_ros.policy.dream_vla import JPEG, DreamVLAPolicy, DType, ModelSettings
+from dream_vla_ros.policy.dream_vla import DreamVLAPolicy
 from dream_vla_ros.policy.observation import Observation
 from dream_vla_ros.policy.policy import PolicyError, warm_up_observation
 from dream_vla_ros.policy.proprio import ProprioError, ProprioWriter
+from dream_vla_ros.policy.settings import JPEG, DType, ModelSettings, ObjectiveName
 from dream_vla_ros.robot_state import RobotState
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -77,7 +78,6 @@ def test_prediction_is_the_models_own_on_prepared_inputs(random_checkpoint, tabl
     assert result.motion.gripper == pytest.approx(actions[:, 6].clip(0.0, 1.0))
     assert policy.name == "random"
     assert policy.objective == "flow_matching"
-    assert policy.needs_state
 
 
 def test_everything_the_robot_sees_matters(random_checkpoint, tabletop):
@@ -105,7 +105,7 @@ def test_goals_repeat_exactly_and_noise_goes_on_within_one(random_checkpoint, ta
     assert not same(load(random_checkpoint, tabletop, seed=2).infer(observe()), first)
 
 
-@pytest.mark.parametrize("objective", list(Objective))
+@pytest.mark.parametrize("objective", list(ObjectiveName))
 def test_every_objective_runs(objective, tabletop, tmp_path):
     folder = initialize_checkpoint(
         REPOSITORY / "models" / "tabletop_tiny", tmp_path / objective.value, objective
@@ -157,10 +157,8 @@ def test_preprocessing_is_the_checkpoints_unless_set(checkpoint, tabletop):
     assert not same(changed.infer(observe()), overridden.infer(observe()))
 
 
-def test_auto_type_follows_the_device():
-    assert DType.AUTO.on(torch.device("cpu")) is torch.float32
-    assert DType.AUTO.on(torch.device("cuda:0")) is torch.bfloat16
-    assert DType.FLOAT16.on(torch.device("cpu")) is torch.float16
+def test_objectives_are_the_models():
+    assert {name.value for name in ObjectiveName} == {objective.value for objective in Objective}
 
 
 def test_bfloat16_predicts_nearly_the_same(random_checkpoint, tabletop):
@@ -178,7 +176,7 @@ def test_bfloat16_predicts_nearly_the_same(random_checkpoint, tabletop):
         ({"checkpoint": str(REPOSITORY / "models" / "tabletop_tiny")}, "'checkpoint'.*models/tabletop_tiny"),
         ({"device": "cuda:99"}, "'device' is 'cuda:99'.*usable are cpu"),
         ({"device": "toaster"}, "'device' is 'toaster'"),
-        ({"objective": Objective.L1_REGRESSION}, "'checkpoint'.*action_head.*flow_matching"),
+        ({"objective": ObjectiveName.L1_REGRESSION}, "'checkpoint'.*action_head.*flow_matching"),
     ],
 )
 def test_what_cannot_be_loaded_is_named(settings, complaint, random_checkpoint, tabletop):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import cast
 
@@ -15,111 +13,18 @@ import torch
 from dream_vla_ros.embodiment import Embodiment
 from dream_vla_ros.geometry import Array
 from dream_vla_ros.images import Preprocessing
-from dream_vla_ros.model import DreamVLAForActionPrediction, DreamVLAProcessor, ModelError, Objective
-from dream_vla_ros.parameters import param
+from dream_vla_ros.model import DreamVLAForActionPrediction, DreamVLAProcessor, ModelError
 from dream_vla_ros.policy.actions import ActionCodec
 from dream_vla_ros.policy.fit import check_fit
 from dream_vla_ros.policy.observation import Observation
 from dream_vla_ros.policy.policy import PolicyError, PolicyResult
 from dream_vla_ros.policy.preprocessing import preprocessing_of
 from dream_vla_ros.policy.proprio import ProprioWriter
+from dream_vla_ros.policy.settings import DType, ModelSettings
 from dream_vla_ros.policy.transforms import model_images
 
 # A model that neither sees the arm nor counts rotations from its pose is run without a measured one.
 _NO_ROTATION = np.array([0.0, 0.0, 0.0, 1.0])
-
-
-class DType(str, Enum):
-    """Type of a model's weights."""
-
-    AUTO = "auto"
-    """bfloat16 on a GPU, float32 on a processor, where it is the faster."""
-    BFLOAT16 = "bfloat16"
-    FLOAT16 = "float16"
-    FLOAT32 = "float32"
-
-    def on(self, device: torch.device) -> torch.dtype:
-        """Return torch's type for a device."""
-        if self is DType.AUTO:
-            return torch.float32 if device.type == "cpu" else torch.bfloat16
-        return {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}[self.value]
-
-
-class JPEG(str, Enum):
-    """Whether images go through JPEG before the model sees them."""
-
-    AUTO = "auto"
-    YES = "yes"
-    NO = "no"
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """Which checkpoint is run and how; a change takes effect when the node is configured again."""
-
-    checkpoint: str = param("", "Folder of a Dream-VLA checkpoint.", read_only=False)
-    objective: Objective = param(
-        Objective.FLOW_MATCHING, "What the checkpoint was fine-tuned with.", read_only=False
-    )
-    device: str = param(
-        "auto",
-        "Torch device such as cpu or cuda:0; auto takes the first GPU, or the processor without one.",
-        read_only=False,
-    )
-    dtype: DType = param(
-        DType.AUTO, "Type of the weights; auto is bfloat16 on a GPU and float32 elsewhere.", read_only=False
-    )
-    steps: int = param(
-        0,
-        "Integration, denoising or unmasking steps; 0 takes the objective's default.",
-        minimum=0,
-        maximum=1000,
-        read_only=False,
-    )
-    seed: int = param(
-        0,
-        "Seed of the noise that actions start from; every goal begins with it again.",
-        minimum=0,
-        maximum=2**31 - 1,
-        read_only=False,
-    )
-    threads: int = param(
-        0,
-        "Processor threads that inference may use; 0 leaves the choice to torch.",
-        minimum=0,
-        maximum=256,
-        read_only=False,
-    )
-    image_size: int = param(
-        0,
-        "Side of the square images the checkpoint was trained on [pixels]; 0 takes what it says, or 224.",
-        minimum=0,
-        maximum=4096,
-        read_only=False,
-    )
-    image_jpeg: JPEG = param(
-        JPEG.AUTO,
-        "Whether the training images were stored as JPEG; auto takes what the checkpoint says, or yes.",
-        read_only=False,
-    )
-    image_crop_area: float = param(
-        0.0,
-        "Share of the area that the centre crop keeps; 0 takes what the checkpoint says, or 0.9.",
-        minimum=0.0,
-        maximum=1.0,
-        read_only=False,
-    )
-
-    def preprocessing(self, trained: Preprocessing) -> Preprocessing:
-        """Return what is done to camera images.
-
-        :param trained: What the checkpoint says.
-        """
-        return Preprocessing(
-            size=self.image_size or trained.size,
-            jpeg=trained.jpeg if self.image_jpeg is JPEG.AUTO else self.image_jpeg is JPEG.YES,
-            crop_area=self.image_crop_area or trained.crop_area,
-        )
 
 
 class DreamVLAPolicy:
@@ -174,9 +79,9 @@ class DreamVLAPolicy:
         try:
             model = DreamVLAForActionPrediction.from_pretrained(
                 folder,
-                objective=settings.objective,
+                objective=settings.objective.value,
                 chunk_size=embodiment.action.chunk_size,
-                dtype=settings.dtype.on(device),
+                dtype=_dtype(settings.dtype, device),
                 device=device,
             )
             processor = cast(DreamVLAProcessor, DreamVLAProcessor.from_pretrained(folder))
@@ -203,11 +108,6 @@ class DreamVLAPolicy:
     def objective(self) -> str:
         """Objective of the checkpoint."""
         return self._model.objective.value
-
-    @property
-    def needs_state(self) -> bool:
-        """Whether the model sees the arm's state, or its rotation numbers need the arm's orientation."""
-        return self._proprio.size > 0 or self._codec.needs_orientation
 
     def infer(self, observation: Observation) -> PolicyResult:
         """Predict the next chunk.
@@ -239,7 +139,7 @@ class DreamVLAPolicy:
 
     def _predict(self, observation: Observation) -> Array:
         """Return un-normalised actions (steps, 7)."""
-        if observation.state is None and self.needs_state:
+        if observation.state is None and (self._proprio.size or self._codec.needs_orientation):
             raise PolicyError("the model needs the arm's state, but the observation has none")
         prepared = self._images(observation)
         inputs = self._processor(list(prepared.images.values()), observation.instruction)
@@ -265,6 +165,16 @@ class DreamVLAPolicy:
         statistics = self._model.statistics
         seen = statistics.proprio[statistics.resolve(self._unnorm_key)]
         return (seen.low + seen.high) / 2.0
+
+
+def _dtype(name: DType, device: torch.device) -> torch.dtype:
+    if name is DType.AUTO:
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    return {
+        DType.BFLOAT16: torch.bfloat16,
+        DType.FLOAT16: torch.float16,
+        DType.FLOAT32: torch.float32,
+    }[name]
 
 
 def _device(name: str) -> torch.device:

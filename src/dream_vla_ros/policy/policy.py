@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from dream_vla_ros.geometry import Pose
 from dream_vla_ros.policy.actions import Motion
 from dream_vla_ros.policy.observation import Observation
 from dream_vla_ros.robot_state import RobotState
+
+Seen = TypeVar("Seen", contravariant=True)
 
 
 class PolicyError(RuntimeError):
@@ -30,8 +32,8 @@ class PolicyResult:
     period_s: float
 
 
-class Policy(Protocol):
-    """Predicts the next motion from what the robot sees; used from one thread at a time."""
+class Policy(Protocol[Seen]):
+    """Predicts the next motion from what it sees of the robot; used from one thread at a time."""
 
     @property
     def name(self) -> str:
@@ -42,14 +44,10 @@ class Policy(Protocol):
         """Objective of the checkpoint, or ``scripted``."""
 
     @property
-    def needs_state(self) -> bool:
-        """Whether observations must carry the arm's state."""
-
-    @property
     def notes(self) -> tuple[str, ...]:
         """What a user should know about this policy on this robot, one sentence each."""
 
-    def infer(self, observation: Observation) -> PolicyResult:
+    def infer(self, observation: Seen) -> PolicyResult:
         """Predict the next motion.
 
         :raises Exception: Of any kind; the caller ends the goal with its message and goes on living.

@@ -1,0 +1,107 @@
+"""Which checkpoint is run and how: parameters, apart from torch, which takes seconds to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from dream_vla_ros.images import Preprocessing
+from dream_vla_ros.parameters import param
+
+
+class ObjectiveName(str, Enum):
+    """What a checkpoint was fine-tuned with; the names are those of the model's objectives."""
+
+    FLOW_MATCHING = "flow_matching"
+    L1_REGRESSION = "l1_regression"
+    DIFFUSION = "diffusion"
+    DISCRETE = "discrete"
+    DISCRETE_DIFFUSION = "discrete_diffusion"
+
+
+class DType(str, Enum):
+    """Type of a model's weights."""
+
+    AUTO = "auto"
+    """bfloat16 on a GPU, float32 on a processor, where it is the faster."""
+
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+    FLOAT32 = "float32"
+
+
+class JPEG(str, Enum):
+    """Whether images go through JPEG before the model sees them."""
+
+    AUTO = "auto"
+    YES = "yes"
+    NO = "no"
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Which checkpoint is run and how; a change takes effect when the node is configured again."""
+
+    checkpoint: str = param("", "Folder of a Dream-VLA checkpoint.", read_only=False)
+    objective: ObjectiveName = param(
+        ObjectiveName.FLOW_MATCHING, "What the checkpoint was fine-tuned with.", read_only=False
+    )
+    device: str = param(
+        "auto",
+        "Torch device such as cpu or cuda:0; auto takes the first GPU, or the processor without one.",
+        read_only=False,
+    )
+    dtype: DType = param(
+        DType.AUTO, "Type of the weights; auto is bfloat16 on a GPU and float32 elsewhere.", read_only=False
+    )
+    steps: int = param(
+        0,
+        "Integration, denoising or unmasking steps; 0 takes the objective's default.",
+        minimum=0,
+        maximum=1000,
+        read_only=False,
+    )
+    seed: int = param(
+        0,
+        "Seed of the noise that actions start from; every goal begins with it again.",
+        minimum=0,
+        maximum=2**31 - 1,
+        read_only=False,
+    )
+    threads: int = param(
+        0,
+        "Processor threads that inference may use; 0 leaves the choice to torch.",
+        minimum=0,
+        maximum=256,
+        read_only=False,
+    )
+    image_size: int = param(
+        0,
+        "Side of the square images the checkpoint was trained on [pixels]; 0 takes what it says, or 224.",
+        minimum=0,
+        maximum=4096,
+        read_only=False,
+    )
+    image_jpeg: JPEG = param(
+        JPEG.AUTO,
+        "Whether the training images were stored as JPEG; auto takes what the checkpoint says, or yes.",
+        read_only=False,
+    )
+    image_crop_area: float = param(
+        0.0,
+        "Share of the area that the centre crop keeps; 0 takes what the checkpoint says, or 0.9.",
+        minimum=0.0,
+        maximum=1.0,
+        read_only=False,
+    )
+
+    def preprocessing(self, trained: Preprocessing) -> Preprocessing:
+        """Return what is done to camera images.
+
+        :param trained: What the checkpoint says.
+        """
+        return Preprocessing(
+            size=self.image_size or trained.size,
+            jpeg=trained.jpeg if self.image_jpeg is JPEG.AUTO else self.image_jpeg is JPEG.YES,
+            crop_area=self.image_crop_area or trained.crop_area,
+        )
