@@ -26,6 +26,7 @@ from dream_vla_ros.nodes.sim_targets import SimTargets
 from dream_vla_ros.nodes.sim_topics import SimTopics
 from dream_vla_ros.parameters import ParameterError, check, param, specs
 from dream_vla_ros.sim.appearance import MODEST_VARIATION, OPEN_COLOURS
+from dream_vla_ros.sim.cameras import CAMERAS
 from dream_vla_ros.sim.pacing import Pacer
 from dream_vla_ros.sim.scene import MAX_BLOCKS, MIN_BLOCKS
 from dream_vla_ros.sim.simulation import CONTROL_PERIOD_S, SimulationError, TabletopSim, TargetStatus
@@ -121,6 +122,8 @@ class SimNode(Node):
             self._sim.close()
 
     def _loop(self) -> None:
+        # The first image takes much longer than the others: better before time begins than amid a motion.
+        self._sim.render(CAMERAS[0])
         pacer = Pacer(CONTROL_PERIOD_S)
         next_camera_s, tick = 0.0, 0
         while not self._stopping.is_set() and self.context.ok():

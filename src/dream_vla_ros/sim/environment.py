@@ -72,6 +72,7 @@ class TabletopEnv:
 
     :param period_s: Time one action takes, a multiple of 0.02 s.
     :param render: Whether observations have images.
+    :param shadows: Render shadows: nicer pictures, forty times slower.
     """
 
     def __init__(
@@ -82,11 +83,14 @@ class TabletopEnv:
         variation: Variation | None = None,
         period_s: float = 0.2,
         render: bool = True,
+        shadows: bool = False,
     ) -> None:
         self._ticks = round(period_s / CONTROL_PERIOD_S)
         if self._ticks < 1 or abs(self._ticks * CONTROL_PERIOD_S - period_s) > 1e-9:
             raise ValueError(f"period {period_s} s is not a positive multiple of {CONTROL_PERIOD_S} s")
-        self.sim = TabletopSim(num_blocks=num_blocks, image_size=image_size, variation=variation)
+        self.sim = TabletopSim(
+            num_blocks=num_blocks, image_size=image_size, variation=variation, shadows=shadows
+        )
         self.period_s = period_s
         self._render = render
         self._task: Task | None = None

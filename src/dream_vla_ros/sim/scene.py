@@ -163,7 +163,7 @@ def _add_surroundings(spec: mujoco.MjSpec) -> None:
         name="floor",
         type=mujoco.mjtGeom.mjGEOM_PLANE,
         pos=[0, 0, -_TABLE_HEIGHT_M],
-        size=[3.0, 3.0, 0.1],
+        size=[8.0, 8.0, 0.1],
         rgba=_FLOOR_RGBA,
         **TOUCH,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -264,15 +265,26 @@ class TabletopSim:
 
         :param camera: ``third_person`` or ``wrist``.
         :returns: (height, width, 3) uint8 RGB.
+        :raises RuntimeError: If there is no OpenGL to render with.
         """
-        if self._renderer is None:
-            self._renderer = mujoco.Renderer(self._model, *self.image_size)
-            for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
-                self._renderer.scene.flags[flag] = self._shadows
         self._check_camera(camera)
+        if self._renderer is None:
+            self._renderer = self._make_renderer()
         mujoco.mj_camlight(self._model, self._data)
         self._renderer.update_scene(self._data, camera)
         return self._renderer.render()
+
+    def _make_renderer(self) -> mujoco.Renderer:
+        try:
+            renderer = mujoco.Renderer(self._model, *self.image_size)
+        except Exception as error:  # the class differs between OpenGL platforms
+            raise RuntimeError(
+                f"no OpenGL with MUJOCO_GL={os.environ.get('MUJOCO_GL')}: {error}. Without a display, "
+                "MUJOCO_GL=egl needs the Debian packages libegl1, libegl-mesa0 and libgl1-mesa-dri"
+            ) from error
+        for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
+            renderer.scene.flags[flag] = self._shadows
+        return renderer
 
     def camera_intrinsics(self, camera: str) -> Array:
         """Return the pinhole matrix (3, 3) of a camera at the rendered size."""
