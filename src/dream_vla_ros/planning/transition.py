@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from unified_planning.engines.sequential_simulator import UPSequentialSimulator
+from unified_planning.exceptions import UPInvalidActionError
 from unified_planning.model.walkers import StateEvaluator
 
 from . import pddl
@@ -122,9 +123,11 @@ class TransitionModel:
         self.check(action)
         simulator = self._simulator(state)
         up_action = self._base.action(action.name)
-        after = simulator.apply(
-            self._up_state(state), up_action, tuple(self._objects[n] for n in action.arguments)
-        )
+        arguments = tuple(self._objects[name] for name in action.arguments)
+        try:
+            after = simulator.apply(self._up_state(state), up_action, arguments)
+        except UPInvalidActionError:  # with these arguments it can never be done, or never does anything
+            return None if self.missing(state, action) else state
         if after is None:
             return None
         touched = {effect.literal.atom for effect in self._operator(action).effects}
