@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -258,10 +259,8 @@ class Controller:
         position_error = rotation_error = float("nan")
         if target is not None and measured is not None:
             translation, rotation = measured.motion_to(target)
-            position_error, rotation_error = (
-                float(np.linalg.norm(translation)),
-                float(np.linalg.norm(rotation)),
-            )
+            position_error = math.hypot(*translation.tolist())
+            rotation_error = math.hypot(*rotation.tolist())
         return Command(
             stamp_ns=ros_ns,
             mode=mode,
@@ -350,6 +349,9 @@ class Controller:
             self._history.forget_times()
             self._intake.forget_times()
             self.interrupt(Reason(Cause.CLOCK_JUMP, f"ROS time jumped by {ahead_s:+.3f} s"))
+            if -self._timing.chunk_max_age <= passed_s < 0.0:
+                # What was captured before the clock was put back may soon look fresh again.
+                self._intake.bar_before(ros_ns - round(ahead_s * 1e9))
 
     def _count_refusal(self, refusal: Reason) -> None:
         self._counters = replace(self._counters, chunks_refused=self._counters.chunks_refused + 1)
