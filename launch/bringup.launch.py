@@ -18,6 +18,7 @@ ARGUMENTS = (
     ("objective", "", "Objective of the checkpoint; empty takes what the parameter file says."),
     ("device", "auto", "Torch device: auto, cpu, cuda:0 ..."),
     ("seed", "0", "Seed of the policy's sampling."),
+    ("threads", "0", "Processor threads that inference may use; 0 leaves the choice to torch."),
     ("expert", "false", "Let the scripted expert act in the policy's place (simulated tabletop only)."),
     (
         "autostart",
@@ -46,6 +47,7 @@ def launch_nodes(context):
     expert = truth(context, "expert")
     if not expert:
         policy["device"] = value("device")
+        policy["threads"] = ParameterValue(LaunchConfiguration("threads"), value_type=int)
         policy |= {name: value(name) for name in ("checkpoint", "objective") if value(name)}
     shared = {
         "package": "dream_vla_ros",

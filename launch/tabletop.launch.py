@@ -31,6 +31,7 @@ from dream_vla_ros.nodes.resources import (
 from launch import LaunchDescription
 
 BRINGUP = str(Path(__file__).with_name("bringup.launch.py"))
+HALF = str(max((os.cpu_count() or 2) // 2, 1))
 UNTRAINED_OBJECTIVE = "flow_matching"
 
 ARGUMENTS = (
@@ -39,6 +40,7 @@ ARGUMENTS = (
     ("checkpoint", "", "Checkpoint; empty takes models/tabletop, or random weights where that is missing."),
     ("objective", "", "Objective of the checkpoint; empty takes flow_matching."),
     ("device", "auto", "Torch device: auto, cpu, cuda:0 ..."),
+    ("threads", HALF, "Processor threads of inference; by default the simulation keeps half of them."),
     ("expert", "false", "Let the scripted expert act in the policy's place."),
     (
         "autostart",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import _thread
 import math
-import signal
 import threading
 import time
 
@@ -166,9 +165,8 @@ def test_namespace_is_where_the_client_looks(domain_id, start_instruction_server
 
 
 def test_interruption_cancels_the_goal(robot, instruction_server):
-    threading.Timer(0.5, _thread.interrupt_main, [signal.SIGINT]).start()
     with pytest.raises(KeyboardInterrupt):
-        robot.do("run")
+        robot.do("run", on_feedback=lambda _: _thread.interrupt_main())
     assert robot.result.outcome is Outcome.CANCELED
 
 

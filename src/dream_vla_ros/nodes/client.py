@@ -33,15 +33,14 @@ from dream_vla_msgs.action import ExecuteInstruction
 from dream_vla_msgs.msg import ActiveGoal, ControllerState
 from dream_vla_ros.nodes.client_goal import WATCH_PERIOD_S, PolicyWatch, SentGoal
 from dream_vla_ros.nodes.client_messages import feedback_from_message, is_still, result_from_message
+from dream_vla_ros.nodes.client_readiness import CONTROLLER_HINT, PolicyReadiness
 from dream_vla_ros.nodes.conversions import duration_to_msg, uuid_from_msg, uuid_to_msg
 from dream_vla_ros.nodes.outcome import Feedback, Outcome, Progress, Result
 from dream_vla_ros.nodes.spinning_node import NotReadyError, SpinningNode
 
 __all__ = ["CommandFailedError", "DreamVLA", "Feedback", "NotReadyError", "Outcome", "Progress", "Result"]
 
-_POLICY_HINT = "policy node: 'ros2 run dream_vla_ros policy' or a launch file such as tabletop.launch.py"
 _ACCEPT_TIMEOUT_S = 10.0
-_CONTROLLER_HINT = "controller node: 'ros2 run dream_vla_ros controller' or a launch file"
 
 
 class CommandFailedError(RuntimeError):
@@ -82,7 +81,8 @@ class DreamVLA:
         self._action_name = node.resolve_service_name("execute_instruction")
         self._stop_service = node.create_client(Trigger, "controller/stop")
         self._resume_service = node.create_client(Trigger, "controller/resume")
-        self._active_goal = node.create_subscription(ActiveGoal, "active_goal", self._on_heartbeat, latched)
+        self._readiness = PolicyReadiness(self._spinning, self._action, self._action_name)
+        node.create_subscription(ActiveGoal, "active_goal", self._on_heartbeat, latched)
         self._state = node.create_subscription(
             ControllerState, "controller_state", self._on_controller_state, 10
         )
@@ -142,9 +142,9 @@ class DreamVLA:
         :param ready_timeout_s: How long to wait for policy and controller.
         :raises NotReadyError: Naming what is missing and what to start.
         """
-        goal = self._send(instruction, time_limit_s, success_question, ready_timeout_s, _ACCEPT_TIMEOUT_S)
         seen = 0
         try:
+            goal = self._send(instruction, time_limit_s, success_question, ready_timeout_s, _ACCEPT_TIMEOUT_S)
             while True:
                 result = goal.result
                 fresh, seen = goal.news != seen, goal.news
@@ -330,19 +330,15 @@ class DreamVLA:
             raise RuntimeError("this client is closed; make a new DreamVLA()")
 
     def _missing(self, controller: bool) -> list[str]:
-        missing = []
         now = time.monotonic()
-        # A process that was killed stays in the graph for a while, so what it publishes is what counts.
-        beating = self._watch.silent_s(now) < self._lost_after_s
-        if not (beating and self._action.server_is_ready()):
-            hint = ", though its node runs: see 'ros2 lifecycle get policy'" if beating else ""
-            missing.append(f"no action server '{self._action_name}'{hint} ({_POLICY_HINT})")
+        policy = self._readiness.missing(heard=self._watch.silent_s(now) < self._lost_after_s)
+        missing = [policy] if policy else []
         if controller and now - self._controller_state_at > self._lost_after_s:
-            missing.append(f"nothing on '{self._state.topic_name}' ({_CONTROLLER_HINT})")
+            missing.append(f"nothing on '{self._state.topic_name}' ({CONTROLLER_HINT})")
         return missing
 
     def _trigger(self, service: Client, timeout_s: float) -> str:
-        response = self._spinning.call_service(service, Trigger.Request(), timeout_s, owner=_CONTROLLER_HINT)
+        response = self._spinning.call_service(service, Trigger.Request(), timeout_s, owner=CONTROLLER_HINT)
         if not response.success:
             raise CommandFailedError(f"'{service.service_name}': {response.message}")
         return response.message

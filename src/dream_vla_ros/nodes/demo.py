@@ -21,7 +21,7 @@ from types import FrameType
 
 from dream_vla_ros.nodes.cli_progress import ProgressLine
 from dream_vla_ros.nodes.demo_settings import Actor, SessionSettings
-from dream_vla_ros.nodes.resources import is_untrained, trained_tabletop_checkpoint
+from dream_vla_ros.nodes.resources import TABLETOP_LAYOUT, is_untrained, trained_tabletop_checkpoint
 from dream_vla_ros.nodes.untrained import OBJECTIVES, untrained_tabletop_checkpoint
 
 TASKS = ("pick up the red block", "put the red block on the blue one", "push the green block to the left")
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tasks", nargs="+", default=TASKS, metavar="TEXT", help="goals in words")
     parser.add_argument("--time-limit", type=_positive, metavar="S", help="longest time for each goal [s]")
     parser.add_argument("--seed", type=int, default=0, help="of the scenes and of random weights")
-    parser.add_argument("--image-size", type=int, default=320, metavar="PX", help="side of camera images")
+    parser.add_argument("--image-size", type=int, default=224, metavar="PX", help="side of camera images")
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder to write to (default: out)")
     parser.add_argument("--no-video", action="store_true", help="write no video")
     return parser
@@ -112,7 +112,8 @@ def _choose_actor(arguments: argparse.Namespace, progress: ProgressLine) -> Acto
     if folder is None:
         progress.show("writing random weights")
         folder = untrained_tabletop_checkpoint(arguments.out, objective, arguments.seed)
-        progress.end("writing random weights: done")
+        progress.end()
+        return Actor(module, TABLETOP_LAYOUT, objective, folder.resolve(), untrained=True)
     if not folder.is_dir():
         raise FileNotFoundError(f"--checkpoint {folder}: no such folder")
     return Actor(module, folder.name, objective, folder.resolve(), is_untrained(folder))

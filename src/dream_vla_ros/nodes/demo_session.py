@@ -82,6 +82,9 @@ def start_nodes(processes: ProcessGroup, actor: Actor, settings: SessionSettings
             objective=actor.objective,
             device=settings.device,
             seed=settings.seed,
+            # Simulation, controller and this process need the other half; a model whose threads have to wait
+            # for them is slower than one with fewer.
+            threads=max((os.cpu_count() or 2) // 2, 1),
         )
 
 
