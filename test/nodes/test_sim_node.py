@@ -135,7 +135,7 @@ def test_both_cameras_publish_images_that_belong_together(module_graph, arm):
         assert abs(module_graph.now_ns() - time_from_msg(message.header.stamp)) < 1_000_000_000
         stamps = np.array([time_from_msg(m.header.stamp) for m in recorder.messages]) / 1e9
         rate = (len(stamps) - 1) / (stamps[-1] - stamps[0])
-        assert 11.0 < rate < 16.0, "15 images per second are configured"
+        assert 9.0 < rate < 16.0, "15 images per second are configured; a busy machine loses some"
     common = {time_from_msg(m.header.stamp) for m in images["wrist"].messages}
     assert len(common & {time_from_msg(m.header.stamp) for m in images["third_person"].messages}) > 20
 
@@ -170,7 +170,7 @@ def test_state_comes_at_50_hz_and_agrees_with_the_robot_description(module_graph
     start = len(arm.poses)
     begin = time.monotonic()
     module_graph.wait(lambda: len(arm.poses) >= start + 100)
-    assert (len(arm.poses) - start) / (time.monotonic() - begin) > 42.0
+    assert (len(arm.poses) - start) / (time.monotonic() - begin) > 35.0
     urdf = module_graph.record(String, "robot_description", LATCHED).wait(start=0)
     kinematics = ForwardKinematics.from_urdf(urdf.data, "base_link", "ee_link")
     arm.drive(arm.pose, [0.02, 0.05, -0.02], [0.0, 0.0, 0.2])
