@@ -24,6 +24,7 @@ WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 STATISTICS = "dataset_statistics.json"
 ADAPTER = "lora_adapter"
+COMPONENTS = ("action_head", "noisy_action_projector", "proprio_projector")
 DISTRIBUTED_PREFIX = "module."
 OUTPUT_WEIGHT, EMBEDDING_WEIGHT = "lm_head.weight", "model.embed_tokens.weight"
 Module = TypeVar("Module", bound=nn.Module)
@@ -114,7 +115,8 @@ def load_parts(
         file = find_component(path, "noisy_action_projector")
         if file is None:
             raise CheckpointError(
-                f"{path} has no noisy_action_projector--*_checkpoint.pt, which objective {objective.value!r} needs"
+                f"{path} has no noisy_action_projector--*_checkpoint.pt, which objective {objective.value!r} "
+                "needs"
             )
         parts["noisy_action_projector"] = load_token_projector(file, width, 1)
     if (file := find_component(path, "proprio_projector")) is not None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .action_heads import HEAD_PREFIX
 from .checkpoint import (
+    COMPONENTS,
     DISTRIBUTED_PREFIX,
     EMBEDDING_WEIGHT,
     OUTPUT_WEIGHT,
@@ -62,14 +63,13 @@ def save_checkpoint(
     for name in BESIDE_WEIGHTS:
         if (like / name).exists() and like.resolve() != folder.resolve():
             shutil.copyfile(like / name, folder / name)
-    heads = ("action_head", "noisy_action_projector", "proprio_projector")
-    beside = tuple(f"{name}." for name in heads)
+    beside = tuple(f"{name}." for name in COMPONENTS)
     weights = {name: t.detach() for name, t in model.state_dict().items() if not name.startswith(beside)}
     if model.config.tie_word_embeddings:
         weights.pop(OUTPUT_WEIGHT, None)
         assert EMBEDDING_WEIGHT in weights
     save_weights(weights, folder, shard_bytes)
-    for name in heads:
+    for name in COMPONENTS:
         if isinstance(part := getattr(model, name), nn.Module):
             prefix = HEAD_PREFIX[model.objective.value] if name == "action_head" else ""
             state = {f"{DISTRIBUTED_PREFIX}{prefix}{key}": t.detach() for key, t in part.state_dict().items()}
