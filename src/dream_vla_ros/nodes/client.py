@@ -66,7 +66,6 @@ class DreamVLA:
         self._lost_after_s = lost_after_s
         self._changed = threading.Condition()
         self._goal: SentGoal | None = None
-        self._heartbeat: ActiveGoal | None = None
         self._controller_state: ControllerState | None = None
         self._controller_state_at = -math.inf
         self._watch = PolicyWatch(lost_after_s)
@@ -299,10 +298,9 @@ class DreamVLA:
             return self._controller_state
 
     @property
-    def active_goal(self) -> ActiveGoal | None:
-        """Newest heartbeat of the policy; None when none was received."""
-        with self._changed:
-            return self._heartbeat
+    def policy_state(self) -> str:
+        """The policy's life cycle at the last look of :meth:`wait_until_ready`; empty when it has none."""
+        return self._readiness.lifecycle_state
 
     def wait_until_still(self, timeout_s: float = 5.0) -> bool:
         """Wait until the controller commands no motion.
@@ -345,7 +343,6 @@ class DreamVLA:
 
     def _on_heartbeat(self, message: ActiveGoal) -> None:
         with self._changed:
-            self._heartbeat = message
             self._watch.heartbeat(time.monotonic())
             goal = self._goal
             if goal is not None and message.active and uuid_from_msg(message.goal_id) == goal.goal_id:

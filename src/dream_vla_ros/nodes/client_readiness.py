@@ -24,6 +24,7 @@ class PolicyReadiness:
         self._spinning = spinning
         self._action = action
         self._action_name = action_name
+        self.lifecycle_state = ""
         self._get_state = spinning.node.create_client(GetState, "policy/get_state")
 
     def missing(self, heard: bool) -> str:
@@ -32,14 +33,16 @@ class PolicyReadiness:
         :param heard: Whether its heartbeat came lately. A process that was killed stays in the graph for a
             while, so what it publishes is what counts.
         """
+        self.lifecycle_state = self._look()
         if not (heard and self._action.server_is_ready()):
             return f"no action server '{self._action_name}' ({POLICY_HINT})"
-        state = self._lifecycle_state()
-        if state in ("", "active"):
+        if self.lifecycle_state in ("", "active"):
             return ""
-        return f"the policy is {state}, not active; see its log, or 'ros2 lifecycle set' its node"
+        return (
+            f"the policy is {self.lifecycle_state}, not active; see its log, or 'ros2 lifecycle set' its node"
+        )
 
-    def _lifecycle_state(self) -> str:
+    def _look(self) -> str:
         # Whoever serves the action need not be a lifecycle node, and one that loads a model answers late.
         if not self._get_state.service_is_ready():
             return ""

@@ -91,6 +91,10 @@ class ProcessGroup:
                     + tail(member.log)
                 )
 
+    def last_words(self) -> str:
+        """Return the end of the log of the process started last."""
+        return tail(self._members[-1].log)
+
     def stop(self) -> None:
         """End all of them and wait until they are gone; a further Ctrl-C does not disturb that."""
         members, self._members = self._members[::-1], []

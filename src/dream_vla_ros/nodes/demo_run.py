@@ -21,6 +21,8 @@ from dream_vla_ros.report.video import LEAD_S, TAIL_S
 _POLL_S = 0.05
 # Reading a checkpoint and importing its libraries takes a while on a slow disk.
 _READY_TIMEOUT_S = 120.0
+# The policy configures itself as soon as it is up; one that stays unconfigured has failed to.
+_CONFIGURE_TIMEOUT_S = 3.0
 _RESET_TIMEOUT_S = 10.0
 _SIM_OWNER = "simulation node: 'ros2 run dream_vla_ros sim'"
 
@@ -86,13 +88,19 @@ class DemoRun:
         :returns: How long it took [s].
         :raises DemoError: Naming what is missing.
         """
-        began = time.monotonic()
+        began = unconfigured_since = time.monotonic()
         while missing := self._missing():
             waited_s = time.monotonic() - began
             if waited_s > _READY_TIMEOUT_S:
                 raise DemoError(f"not there after {_READY_TIMEOUT_S:g} s: {', '.join(missing)}; see the logs")
             self._show(f"starting {waited_s:5.1f} s  waiting for {', '.join(missing)}")
             self._pause(_POLL_S)
+            if self._robot.policy_state != "unconfigured":
+                unconfigured_since = time.monotonic()
+            elif time.monotonic() - unconfigured_since > _CONFIGURE_TIMEOUT_S:
+                raise DemoError(
+                    f"the policy cannot start; the end of its log:\n{self._processes.last_words()}"
+                )
         return time.monotonic() - began
 
     def carry_out(self, instruction: str, *, seed: int, time_limit_s: float) -> GoalReport:
