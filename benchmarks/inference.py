@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from published_algorithm import PublishedAlgorithm
+from baseline.published_algorithm import PublishedAlgorithm
 from torch import Tensor
 
 from dream_vla_ros.model import DreamConfig, DreamVLAForActionPrediction, Objective

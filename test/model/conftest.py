@@ -35,7 +35,7 @@ def tabletop_tiny():
 @pytest.fixture(scope="session")
 def published_algorithm():
     """The benchmark's baseline: an independent, slow implementation to compare with."""
-    path = ROOT / "benchmarks" / "published_algorithm.py"
+    path = ROOT / "benchmarks" / "baseline" / "published_algorithm.py"
     spec = importlib.util.spec_from_file_location("published_algorithm", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
