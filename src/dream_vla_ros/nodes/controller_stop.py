@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from rclpy.callback_groups import CallbackGroup
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
@@ -54,6 +55,8 @@ class EmergencyStopTopic:
                 lambda msg, echoes=echoes: self._on_message(msg.data, echoes),
                 QoSProfile(depth=_DEPTH, reliability=reliability, durability=durability),
                 callback_group=callback_group,
+                # What one subscription cannot hear the other does; a warning would say the opposite.
+                event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
             )
 
     def publish(self, stopped: bool) -> None:
