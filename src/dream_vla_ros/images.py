@@ -89,6 +89,13 @@ class Preprocessing:
         if not 0.0 < self.crop_area <= 1.0:
             raise ValueError(f"crop area is {self.crop_area}, not within (0, 1]")
 
+    @property
+    def words(self) -> str:
+        """What is done, for a log."""
+        jpeg = "through JPEG" if self.jpeg else "without JPEG"
+        crop = f"cropped to {self.crop_area:.0%} of the area" if self.crop_area < 1.0 else "not cropped"
+        return f"of {self.size} x {self.size} pixels, {jpeg}, {crop}"
+
 
 def decode(message: Any, topic: str = "") -> RGBImage:
     """Turn an image message into an RGB array.

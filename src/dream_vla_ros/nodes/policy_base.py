@@ -73,6 +73,7 @@ class PolicyNodeBase(ManagedNode):
         self._current: GoalRun | None = None
         self._question: SuccessQuestion | None = None
         self._emergency = False
+        self._time_limit_s = 0.0
         self._looks = 0
         self._chunk_id = 0
         self._subscriptions_made: list[Any] = []
@@ -207,6 +208,7 @@ class PolicyNodeBase(ManagedNode):
         assert self._worker is not None
         assert self._controller is not None
         parameters = declare(self, PolicyParameters)
+        self._time_limit_s = run.request.time_limit_s or parameters.default_time_limit
         before, self._current = self._current, run
         self._heartbeat.announce(run.request.goal_id, run.request.instruction)
         if before is not None:
@@ -242,8 +244,8 @@ class PolicyNodeBase(ManagedNode):
             return Outcome.REFUSED, f"the time limit is {request.time_limit_s:g} s, which is negative"
         if request.success_question and not self._planner.service_is_ready():
             return Outcome.REFUSED, (
-                f"a success question needs the service '{self._planner.srv_name}', which is not there; start "
-                f"the planner or leave the question out"
+                f"a success question needs the service '{self._planner.service_name}', which is not there; "
+                f"start the planner or leave the question out"
             )
         if self._emergency:
             return Outcome.EMERGENCY_STOP, "the emergency stop is pressed; resume before sending a goal"
@@ -284,9 +286,8 @@ class PolicyNodeBase(ManagedNode):
             self._server.send_feedback(run)
 
     def _verdict(self, run: GoalRun) -> tuple[Outcome, str] | None:
-        limit_s = run.request.time_limit_s or declare(self, PolicyParameters).default_time_limit
-        if run.elapsed_s > limit_s:
-            return Outcome.TIME_LIMIT, f"the time limit of {limit_s:g} s passed"
+        if run.elapsed_s > self._time_limit_s:
+            return Outcome.TIME_LIMIT, f"the time limit of {self._time_limit_s:g} s passed"
         waited_s, reason = run.waited()
         if waited_s > self.embodiment.timing.input_timeout:
             return Outcome.STALE_INPUT, f"nothing fresh to predict from for {waited_s:.1f} s: {reason}"

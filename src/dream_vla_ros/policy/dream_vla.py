@@ -101,7 +101,7 @@ class DreamVLAPolicy:
             name=folder.resolve().name,
             steps=settings.steps or None,
             seed=settings.seed,
-            notes=(f"{preprocessing} on {device}", *notes),
+            notes=(f"runs on {device} with images {preprocessing.words}", *notes),
         )
 
     @property

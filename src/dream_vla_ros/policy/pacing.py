@@ -81,6 +81,8 @@ class LatencyWindow:
     def percentiles(self, wanted: Iterable[float] = (50.0, 95.0)) -> tuple[float, ...]:
         """Return percentiles in s; NaN where nothing was added."""
         wanted = tuple(wanted)
-        if not self._values:
+        # A copy in one step: another thread may be adding.
+        values = list(self._values)
+        if not values:
             return (float("nan"),) * len(wanted)
-        return tuple(float(value) for value in np.percentile(np.array(self._values), wanted))
+        return tuple(float(value) for value in np.percentile(values, wanted))
