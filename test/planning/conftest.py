@@ -14,7 +14,6 @@ from dream_vla_ros.planning.grounding import TrueGrounder
 from dream_vla_ros.planning.interfaces import Grounder
 from dream_vla_ros.planning.library import load_domain
 from dream_vla_ros.planning.problem import Problem
-from dream_vla_ros.planning.symbolic_environment import SymbolicEnvironment
 from dream_vla_ros.planning.terms import Atom, State
 
 ROOT = Path(__file__).parents[2]
@@ -61,16 +60,22 @@ def two_columns(blocksworld: Domain) -> Problem:
         {"r": "block", "b": "block", "c1": "column", "c2": "column", "c3": "column"},
         ["(inColumn b c3)", "(inColumn r c2)"],
         atoms(
-            "on r b", "clear r", "incolumn r c1", "incolumn b c1",
-            "leftof c1 c2", "leftof c2 c3", "rightof c2 c1", "rightof c3 c2",
+            "on r b",
+            "clear r",
+            "incolumn r c1",
+            "incolumn b c1",
+            "leftof c1 c2",
+            "leftof c2 c3",
+            "rightof c2 c1",
+            "rightof c3 c2",
         ),
-    )  # fmt: skip
+    )
 
 
 class ScriptedModel:
-    """Writes the texts it was given, in turn, and answers questions from the true state, except where told."""
+    """Writes the texts it was given, in turn, and answers from the true state, except where told."""
 
-    def __init__(self, problem: Problem, environment: SymbolicEnvironment, texts: Iterable[str] = ()) -> None:
+    def __init__(self, problem: Problem, environment, texts: Iterable[str] = ()) -> None:
         self.texts = list(texts)
         self.prompts: list[str] = []
         self.lies: dict[str, float] = {}

@@ -11,7 +11,8 @@ from dream_vla_ros.planning.errors import DomainError
 PDDL = """(define (domain lights)
   (:types lamp room)
   (:predicates (on ?lamp - lamp) (inRoom ?lamp - lamp ?room - room))
-  (:action switch :parameters (?lamp - lamp ?room - room) :precondition (inRoom ?lamp ?room) :effect (on ?lamp)))
+  (:action switch :parameters (?lamp - lamp ?room - room)
+    :precondition (inRoom ?lamp ?room) :effect (on ?lamp)))
 """
 YAML = """\
 pddl: lights.pddl
@@ -49,7 +50,11 @@ def test_names_are_taken_as_they_are_written(read):
     ("old", "new", "reason"),
     [
         ("  switch: {instruction", "  swich: {instruction", "action 'swich'.*not in the PDDL.*switch"),
-        ('  switch: {instruction: "switch on the {lamp} in the {room}"}', "", "action 'switch'.*not described"),
+        (
+            '  switch: {instruction: "switch on the {lamp} in the {room}"}',
+            "",
+            "action 'switch'.*not described",
+        ),
         ('question: "Is the {lamp} on?", ', "", "predicate 'on'.*no question"),
         ("Is the {lamp} on?", "Is the {lump} on?", "predicate 'on'.*{lump}.*{lamp}"),
         ("Is the {lamp} on?", "Is the lamp on?", "predicate 'on'.*does not mention {lamp}"),
@@ -87,7 +92,9 @@ def test_a_list_is_no_description(read):
 
 
 def test_an_alias_bomb_is_refused_quickly(read):
-    bomb = "a: &a [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1 if n else ''}, *a{n - 1 if n else ''}]\n" for n in range(40))
+    bomb = "a: &a [x, x]\n" + "".join(
+        f"a{n}: &a{n} [*a{n - 1 if n else ''}, *a{n - 1 if n else ''}]\n" for n in range(40)
+    )
     with pytest.raises(DomainError):
         read(bomb + "description: *a39\n")
 

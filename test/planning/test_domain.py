@@ -17,8 +17,13 @@ def test_atoms_and_actions_are_put_into_words(blocks: Scene):
     assert blocks.statement(Literal(Atom("incolumn", ("r", "c1")), False)) == (
         'the red block is not in the column labelled "c1"'
     )
-    assert blocks.statement(Literal(Atom("leftof", ("c1", "c2")), False)).startswith("it is not true that the")
-    assert blocks.instruction(GroundAction("moveblock", ("b", "c2"))) == 'move the blue block to the column labelled "c2"'
+    assert blocks.statement(Literal(Atom("leftof", ("c1", "c2")), False)).startswith(
+        "it is not true that the"
+    )
+    assert (
+        blocks.instruction(GroundAction("moveblock", ("b", "c2")))
+        == 'move the blue block to the column labelled "c2"'
+    )
 
 
 def test_objects_without_words_are_called_by_name(blocks: Scene, household: Domain):
@@ -38,7 +43,10 @@ def test_everything_but_the_obvious_is_asked_for(blocks: Scene):
     [
         ("blocksworld", dict.fromkeys("rgbyop", "block") | dict.fromkeys(["c1", "c2", "c3"], "column")),
         ("tabletop", dict.fromkeys(["red", "green", "blue", "yellow"], "block")),
-        ("household", {"apple_1": "sliceable", "knife_1": "slicer", "sink_1": "object", "cabinet_1": "container"}),
+        (
+            "household",
+            {"apple_1": "sliceable", "knife_1": "slicer", "sink_1": "object", "cabinet_1": "container"},
+        ),
     ],
 )
 def test_no_two_questions_of_a_shipped_domain_read_the_same(name: str, objects: dict[str, str]):

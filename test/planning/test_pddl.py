@@ -21,8 +21,8 @@ GOOD = "(define (domain d) (:predicates (p ?x)) (:action a :parameters (?x) :eff
         ("(define (domain d) (:predicates (p)))", "no actions"),
         (GOOD.replace("(:action", "(:functions (fuel ?x - object)) (:action"), "numeric"),
         (
-            "(define (domain d) (:predicates (p)) (:durative-action a :parameters () :duration (= ?duration 1) "
-            ":condition (and) :effect (at end (p))))",
+            "(define (domain d) (:predicates (p)) (:durative-action a :parameters ()"
+            ":duration (= ?duration 1) :condition (and) :effect (at end (p))))",
             "duration",
         ),
         (")" * 50, "not PDDL"),
@@ -77,6 +77,8 @@ def test_nothing_is_printed_about_the_planner(tmp_path):
         "p = Problem.create(load_domain('tabletop'), {'red': 'block'}, ['(holding red)'])\n"
         "assert ClassicalPlanner().plan(p, p.initial) is None\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert not list(tmp_path.iterdir())

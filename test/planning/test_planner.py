@@ -39,7 +39,9 @@ def test_nothing_is_to_be_done_where_the_goal_holds(two_columns: Problem, read_a
 
 @pytest.mark.parametrize("limit_s", [0.0, 5.0])
 def test_there_may_be_no_plan(tabletop: Domain, read_atoms, limit_s: float):
-    problem = Problem.create(tabletop, {"red": "block"}, ["(onTable red)"], read_atoms("holding red", "clear red"))
+    problem = Problem.create(
+        tabletop, {"red": "block"}, ["(onTable red)"], read_atoms("holding red", "clear red")
+    )
     assert ClassicalPlanner(shortest_limit_s=limit_s).plan(problem, problem.initial) is None
 
 

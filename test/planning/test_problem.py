@@ -31,7 +31,10 @@ def test_a_problem_file_is_read(blocksworld: Domain, tmp_path, read_atoms):
 
 def test_parts_make_the_same_problem_as_text(blocksworld: Domain, read_atoms):
     made = Problem.create(
-        blocksworld, OBJECTS, ["(on r b)", Literal(Atom("clear", ("b",)), False)], read_atoms("clear r", "clear b")
+        blocksworld,
+        OBJECTS,
+        ["(on r b)", Literal(Atom("clear", ("b",)), False)],
+        read_atoms("clear r", "clear b"),
     )
     text = (
         "(define (problem t) (:domain d) (:objects r b - block c1 c2 - column) (:init (clear r) (clear b))"
@@ -105,7 +108,9 @@ def test_problems_do_not_share_what_they_know(blocksworld: Domain, read_atoms):
 
 
 def test_a_predicate_without_objects_can_be_a_goal(tmp_path):
-    (tmp_path / "d.pddl").write_text("(define (domain d) (:predicates (done)) (:action a :parameters () :effect (done)))")
+    (tmp_path / "d.pddl").write_text(
+        "(define (domain d) (:predicates (done)) (:action a :parameters () :effect (done)))"
+    )
     (tmp_path / "d.yaml").write_text(
         "predicates: {done: {question: 'Done?', statement: it is done}}\nactions: {a: {instruction: do it}}\n"
     )

@@ -24,7 +24,9 @@ def test_one_atom_may_be_written_in_several_ways(text: str):
     assert parse_literal(text) == Literal(Atom("on", ("red", "blue")))
 
 
-@pytest.mark.parametrize("text", ["(not (on red blue))", "not on(red, blue)", "(not on(red, blue))", "not (on red blue)"])
+@pytest.mark.parametrize(
+    "text", ["(not (on red blue))", "not on(red, blue)", "(not on(red, blue))", "not (on red blue)"]
+)
 def test_so_may_its_negation(text: str):
     assert parse_literal(text) == Literal(Atom("on", ("red", "blue")), False)
 
@@ -32,10 +34,25 @@ def test_so_may_its_negation(text: str):
 @pytest.mark.parametrize(
     "text",
     [
-        "", "()", "(not)", "not", "(not (not (on a b)))", "(and (on a b) (on b c))", "(on a b) (on b c)", "(on a b",
-        "on a b)", "(on ?x b)", "on(a,,b)", "on(a b", "(on a, b)", "?", "(" * 200, "on " + "a" * 2000, "on $a",
+        "",
+        "()",
+        "(not)",
+        "not",
+        "(not (not (on a b)))",
+        "(and (on a b) (on b c))",
+        "(on a b) (on b c)",
+        "(on a b",
+        "on a b)",
+        "(on ?x b)",
+        "on(a,,b)",
+        "on(a b",
+        "(on a, b)",
+        "?",
+        "(" * 200,
+        "on " + "a" * 2000,
+        "on $a",
     ],
-)  # fmt: skip
+)
 def test_what_is_no_literal_is_refused(text: str):
     with pytest.raises(ProblemError):
         parse_literal(text)

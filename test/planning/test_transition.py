@@ -61,7 +61,9 @@ def test_actions_that_do_not_exist_are_refused(two_columns: Problem, action: Gro
 def test_what_decides_about_an_action_is_known(two_columns: Problem, read_atoms):
     model = TransitionModel(two_columns)
     known = set(model.atoms_to_know(GroundAction("moveblock", ("r", "c2"))))
-    assert known >= read_atoms("clear r", "incolumn r c2", "on r b", "incolumn b c2", "clear b", "incolumn r c1")
+    assert known >= read_atoms(
+        "clear r", "incolumn r c2", "on r b", "incolumn b c2", "clear b", "incolumn r c1"
+    )
     assert not {atom for atom in known if atom.predicate == "leftof"}
     assert model.static_predicates == {"leftof", "rightof"}
 
@@ -81,10 +83,13 @@ def test_predicates_that_never_change_are_read_from_the_state(tmp_path, read_ato
         ":precondition (and (road ?x ?y) (at ?x)) :effect (and (at ?y) (not (at ?x)))))"
     )
     (tmp_path / "d.yaml").write_text(
-        "predicates:\n  road: {question: '{x} {y}?', statement: '{x} {y}'}\n  at: {question: '{x}?', statement: '{x}'}\n"
+        "predicates:\n  road: {question: '{x} {y}?', statement: '{x} {y}'}\n"
+        "  at: {question: '{x}?', statement: '{x}'}\n"
         "actions: {go: {instruction: 'go {x} {y}'}}\n"
     )
-    model = TransitionModel(Problem.create(Domain.from_files(tmp_path / "d.yaml"), {"a": "object", "b": "object"}, []))
+    model = TransitionModel(
+        Problem.create(Domain.from_files(tmp_path / "d.yaml"), {"a": "object", "b": "object"}, [])
+    )
     action = GroundAction("go", ("a", "b"))
     assert model.apply(read_atoms("at a"), action) is None
     assert model.apply(read_atoms("at a", "road a b"), action) == read_atoms("at b", "road a b")
@@ -94,7 +99,9 @@ def test_predicates_that_never_change_are_read_from_the_state(tmp_path, read_ato
 def random_state(problem: Problem, rng: np.random.Generator) -> State:
     atoms = list(problem.domain.signature.ground_atoms(problem.objects))
     density = rng.uniform(0.1, 0.6)
-    return frozenset(atom for atom, drawn in zip(atoms, rng.random(len(atoms)) < density, strict=True) if drawn)
+    return frozenset(
+        atom for atom, drawn in zip(atoms, rng.random(len(atoms)) < density, strict=True) if drawn
+    )
 
 
 @pytest.mark.parametrize("name", ["blocksworld", "household", "tabletop"])
@@ -138,7 +145,11 @@ class PublishedModel:
             self.problem.action(action.name),
             tuple(self.objects[name] for name in action.arguments),
         )
-        return None if after is None else frozenset(a for a in self.atoms if after.get_value(self._fluent(a)).is_true())
+        return (
+            None
+            if after is None
+            else frozenset(a for a in self.atoms if after.get_value(self._fluent(a)).is_true())
+        )
 
     def _fluent(self, atom: Atom):
         return self.problem.fluent(atom.predicate)(*(self.objects[name] for name in atom.arguments))

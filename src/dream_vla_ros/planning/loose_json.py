@@ -15,6 +15,7 @@ _WORD = re.compile(r"[^\s,:\[\]{}()\"'“”‘’]+")
 _CLOSING_QUOTE = {'"': '"', "'": "'", "“": "”", "‘": "’"}
 _PLAIN_TEXT = {quote: re.compile(f"[^{closing}\\\\]*") for quote, closing in _CLOSING_QUOTE.items()}
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
+_CODE_POINT = re.compile(r"\\u([0-9a-fA-F]{4})")
 _LITERALS = {"true": True, "false": False, "null": None, "none": None}
 
 
@@ -95,6 +96,8 @@ class _Reader:
                 self._skip()
                 if self._peek() not in (":", "="):
                     raise LooseJsonError(f"no colon after '{name[:40]}'", self.position)
+                if self._peek() == "=":
+                    self._remark("an equals sign for a colon")
                 self.position += 1
                 value = self.value(depth + 1)
                 if name in result:
@@ -143,11 +146,16 @@ class _Reader:
                 raise _End
             if self.text[position] == closing:
                 break
+            if (code := _CODE_POINT.match(self.text, position)) is not None:
+                parts.append(chr(int(code.group(1), 16)))
+                position = code.end()
+                continue
             escaped = self.text[position + 1]
             parts.append(_ESCAPES.get(escaped, escaped))
             position += 2
         self.position = position + 1
-        return "".join(parts)
+        # JSON writes characters beyond the first 65,536 as two halves.
+        return "".join(parts).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
     def _run_end(self, pattern: re.Pattern[str], position: int) -> int:
         match = pattern.match(self.text, position)
