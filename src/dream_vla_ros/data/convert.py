@@ -1,4 +1,4 @@
-"""Convert bags to one dataset: in parallel, resumable, and the same every time."""
+"""Convert recordings to one dataset: in parallel, resumable, and the same every time."""
 
 from __future__ import annotations
 
@@ -10,23 +10,31 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 
 from dream_vla_ros.data import dataset_layout as layout
-from dream_vla_ros.data.bag import Bag
-from dream_vla_ros.data.bag_episodes import BagRules, read_episodes
+from dream_vla_ros.data.bag_episodes import BagRules
 from dream_vla_ros.data.bag_metadata import write_atomically
-from dream_vla_ros.data.dataset_stage import ImageRules, SpoiledImageError, StagedEpisode, stage
+from dream_vla_ros.data.convert_job import (
+    ForeignNames,
+    Job,
+    Source,
+    SourceKind,
+    SourceOutcome,
+    kind_of,
+    run_job,
+)
+from dream_vla_ros.data.dataset_stage import ImageRules
 from dream_vla_ros.data.dataset_write import assemble
 from dream_vla_ros.data.errors import DataError, DatasetError
+from dream_vla_ros.data.foreign_episodes import split_episodes
 from dream_vla_ros.embodiment import Embodiment
 
 _WORK = ".conversion"
-_DONE = "bag.json"
 # Part of what decides whether work of an earlier run fits: to be changed with what is written.
 _REVISION = 1
 
@@ -35,44 +43,24 @@ _REVISION = 1
 class Conversion:
     """What to convert and how.
 
-    :param bags: Folders of bags or storage files, in the order their episodes shall have.
+    :param sources: Bags and datasets, in the order their episodes shall have.
     :param robot: The robot's parameter file.
     :param target: Folder of the dataset.
+    :param names: What datasets of others call things.
     :param key: Name of the statistics; empty takes the embodiment's ``action.unnorm_key`` or its name.
     :param workers: Processes and threads to use; 0 takes the processor's cores.
+    :param overwrite: Replace a finished dataset.
     """
 
-    bags: tuple[Path, ...]
+    sources: tuple[Source, ...]
     robot: Path
     target: Path
     rules: BagRules = field(default_factory=BagRules)
     images: ImageRules = field(default_factory=ImageRules)
+    names: ForeignNames = field(default_factory=ForeignNames)
     key: str = ""
     workers: int = 0
     overwrite: bool = False
-
-
-@dataclass(frozen=True)
-class BagOutcome:
-    """What became of one bag.
-
-    :param left_out: Why it gave no episode; empty where it gave some.
-    :param failed: Whether that is an error rather than a rule.
-    :param dropped: Reasons to numbers of frames left out.
-    """
-
-    bag: str
-    episodes: tuple[StagedEpisode, ...]
-    left_out: str
-    failed: bool
-    ticks: int
-    dropped: dict[str, int]
-    notes: tuple[str, ...]
-
-    @property
-    def kept(self) -> int:
-        """Frames of all its episodes."""
-        return sum(episode.length for episode in self.episodes)
 
 
 @dataclass(frozen=True)
@@ -80,12 +68,12 @@ class ConversionReport:
     """What a conversion did."""
 
     target: Path
-    outcomes: tuple[BagOutcome, ...]
+    outcomes: tuple[SourceOutcome, ...]
     period_s: float
 
     @property
     def failed(self) -> bool:
-        """Whether a bag could not be converted."""
+        """Whether a source could not be converted."""
         return any(outcome.failed for outcome in self.outcomes)
 
     @property
@@ -102,20 +90,19 @@ class ConversionReport:
         """Tell it in words, one line each."""
         for outcome in self.outcomes:
             if outcome.left_out:
-                yield f"{outcome.bag}: {'FAILED' if outcome.failed else 'left out'}: {outcome.left_out}"
+                verdict = "FAILED" if outcome.failed else "left out"
+                yield f"{outcome.source}: {verdict}: {outcome.left_out}"
             else:
                 yield (
-                    f"{outcome.bag}: {len(outcome.episodes)} episodes, {outcome.kept} of {outcome.ticks} frames "
-                    f"kept ({outcome.kept * self.period_s:.1f} s)"
+                    f"{outcome.source}: {len(outcome.episodes)} episodes, {outcome.kept} of {outcome.ticks} "
+                    f"frames kept ({outcome.kept * self.period_s:.1f} s)"
                 )
             for reason, count in outcome.dropped.items():
                 yield f"  {count} frames dropped: {reason}"
             for note in outcome.notes:
                 yield f"  {note}"
-        yield (
-            f"{self.target}: {self.episodes} episodes, {self.frames} frames, "
-            f"{self.frames * self.period_s / 60.0:.1f} min"
-        )
+        minutes = self.frames * self.period_s / 60.0
+        yield f"{self.target}: {self.episodes} episodes, {self.frames} frames, {minutes:.1f} min"
 
 
 @dataclass(frozen=True)
@@ -125,110 +112,131 @@ class Progress:
     :param images: Images stored so far, by this run.
     """
 
-    bags_done: int
-    bags: int
+    sources_done: int
+    sources: int
     images: int
 
 
 def convert(
     conversion: Conversion, progress: Callable[[Progress], None] = lambda progress: None
 ) -> ConversionReport:
-    """Make a dataset of bags; a run that was stopped goes on where it was.
+    """Make a dataset; a run that was stopped goes on where it was.
 
-    A bag that cannot be used does not stop the others: it is in the report, and ``failed`` tells.
+    A source that cannot be used does not stop the others: it is in the report, and ``failed`` tells.
 
-    :raises DatasetError: If the target is a finished dataset, or nothing usable was found.
+    :raises DatasetError: If the target is a finished dataset or no dataset at all, or nothing is usable.
     :raises ParameterError: If the robot's file is not usable.
     """
     embodiment = Embodiment.from_file(conversion.robot)
     text = conversion.robot.read_text(encoding="utf-8")
     target = conversion.target
-    if (target / layout.INFO).exists() and not conversion.overwrite:
-        raise DatasetError(f"{target}: a dataset is there already; choose another folder or pass --overwrite")
-    if (
-        target.exists()
-        and any(entry.name != _WORK for entry in target.iterdir())
-        and not ((target / layout.INFO).exists() or (target / "meta").exists())
-    ):
-        raise DatasetError(f"{target}: the folder holds something that is no dataset; choose another")
-    (target / layout.INFO).unlink(missing_ok=True)
-    work = target / _WORK
-    work.mkdir(parents=True, exist_ok=True)
+    work = _prepare(target, conversion.overwrite)
     jobs = _jobs(conversion, text, work)
     outcomes = _run(jobs, conversion.workers or os.cpu_count() or 1, progress)
+    report = ConversionReport(target, tuple(outcomes), embodiment.action.period_s)
     staged = [
         (job.folder, episode)
         for job, outcome in zip(jobs, outcomes, strict=True)
         for episode in outcome.episodes
     ]
-    report = ConversionReport(target, tuple(outcomes), embodiment.action.period_s)
     if not staged:
-        reasons = "\n".join(report.lines())
-        raise DatasetError(f"{target}: no episode is left to write\n{reasons}")
+        raise DatasetError("\n".join(["no episode is left to write", *report.lines()]))
     key = conversion.key or embodiment.action.unnorm_key or embodiment.robot
     assemble(staged, embodiment, text, conversion.images, target, key=key)
-    content = json.dumps([_plain(outcome) for outcome in outcomes], indent=2, ensure_ascii=False)
+    content = json.dumps([outcome.to_json() for outcome in outcomes], indent=1, ensure_ascii=False)
     write_atomically(target / layout.REPORT, (content + "\n").encode())
     shutil.rmtree(work)
     return report
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One bag to convert."""
+def find_sources(paths: Sequence[Path]) -> tuple[Source, ...]:
+    """Find the bags and datasets in and below some folders, in the order of their names.
 
-    bag: Path
-    robot: Path
-    rules: BagRules
-    images: ImageRules
-    folder: Path
-    threads: int = 1
+    :raises DataError: If a path leads to none.
+    """
+    found: dict[Path, Source] = {}
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"{path}: no such file or folder")
+        places = [path] if kind_of(path) else sorted(one for one in path.rglob("*") if one.is_dir())
+        before = len(found)
+        for place in places:
+            kind = kind_of(place)
+            inside = any(one.path in place.parents for one in found.values())
+            if kind is not None and not inside:
+                found[place] = Source(place, kind)
+        if len(found) == before and path not in found:
+            raise DataError(f"{path}: neither a bag nor a dataset, and none below")
+    return tuple(found.values())
 
 
-def _jobs(conversion: Conversion, embodiment_text: str, work: Path) -> list[_Job]:
+def _prepare(target: Path, overwrite: bool) -> Path:
+    """Check the target and return the folder of unfinished work."""
+    work = target / _WORK
+    finished = (target / layout.INFO).exists()
+    if finished and not overwrite:
+        raise DatasetError(f"{target}: a dataset is there already; choose another folder or pass --overwrite")
+    if target.exists() and not finished and not work.exists() and any(target.iterdir()):
+        raise DatasetError(f"{target}: the folder holds something that is no dataset; choose another")
+    (target / layout.INFO).unlink(missing_ok=True)
+    work.mkdir(parents=True, exist_ok=True)
+    return work
+
+
+def _jobs(conversion: Conversion, embodiment_text: str, work: Path) -> list[Job]:
     jobs = []
-    for bag in conversion.bags:
-        described = json.dumps(
-            [
-                _REVISION,
-                str(bag.absolute()),
-                _fingerprint(bag),
-                embodiment_text,
-                repr(conversion.rules),
-                repr(conversion.images),
-            ]
-        )
-        name = hashlib.sha256(described.encode()).hexdigest()[:20]
-        jobs.append(_Job(bag, conversion.robot, conversion.rules, conversion.images, work / name))
-    doubles = len(jobs) - len({job.folder for job in jobs})
-    if doubles:
-        raise DatasetError(f"{doubles} bags are named twice")
+    for whole in conversion.sources:
+        parts: list[range | None] = [None]
+        if whole.kind is SourceKind.LEROBOT:
+            parts = [*split_episodes(whole.path)]
+        for part in parts:
+            source = replace(whole, part=part)
+            described = json.dumps(
+                [
+                    _REVISION,
+                    source.name,
+                    str(source.path.absolute()),
+                    _fingerprint(source.path),
+                    embodiment_text,
+                    repr((conversion.rules, conversion.images, conversion.names)),
+                ]
+            )
+            name = hashlib.sha256(described.encode()).hexdigest()[:20]
+            folder = work / name
+            rules, images = conversion.rules, conversion.images
+            jobs.append(Job(source, conversion.robot, rules, conversion.names, images, folder))
+    if len({job.folder for job in jobs}) < len(jobs):
+        raise DatasetError("a source is named twice")
     return jobs
 
 
-def _fingerprint(bag: Path) -> list[tuple[str, int, int]]:
-    """Tell a bag's content as far as its files' sizes and times do."""
-    files = sorted(bag.iterdir()) if bag.is_dir() else [bag] if bag.exists() else []
-    return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
+def _fingerprint(path: Path) -> list[tuple[str, int, int]]:
+    """Tell a source's content as far as its files' sizes and times do."""
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return [
+        (file.relative_to(path.parent).as_posix(), file.stat().st_size, file.stat().st_mtime_ns)
+        for file in files
+        if file.is_file()
+    ]
 
 
-def _run(jobs: Sequence[_Job], workers: int, progress: Callable[[Progress], None]) -> list[BagOutcome]:
+def _run(jobs: Sequence[Job], workers: int, progress: Callable[[Progress], None]) -> list[SourceOutcome]:
     processes = max(1, min(workers, len(jobs)))
-    # With fewer bags than cores the cameras of one bag share them.
-    jobs = [_with_threads(job, -(-workers // processes)) for job in jobs]
+    # With fewer sources than cores the cameras of one share them.
+    jobs = [replace(job, threads=-(-workers // processes)) for job in jobs]
     state = Progress(0, len(jobs), 0)
     lock = threading.Lock()
 
-    def advance(bags: int, images: int) -> None:
+    def advance(sources: int, images: int) -> None:
         nonlocal state
         with lock:
-            state = Progress(state.bags_done + bags, state.bags, state.images + images)
+            state = Progress(state.sources_done + sources, state.sources, state.images + images)
             progress(state)
 
     if processes == 1:
         outcomes = []
         for job in jobs:
-            outcomes.append(_convert_bag(job, lambda images: advance(0, images)))
+            outcomes.append(run_job(job, lambda images: advance(0, images)))
             advance(1, 0)
         return outcomes
     context = multiprocessing.get_context("spawn")
@@ -237,17 +245,10 @@ def _run(jobs: Sequence[_Job], workers: int, progress: Callable[[Progress], None
     listener.start()
     try:
         with ProcessPoolExecutor(processes, context, _begin_worker, (counts,)) as pool:
-            futures = [pool.submit(_convert_in_worker, job) for job in jobs]
-            for future in futures:
-                future.add_done_callback(lambda _: counts.put((1, 0)))
-            return [future.result() for future in futures]
+            return list(pool.map(_run_in_worker, jobs))
     finally:
         counts.put(None)
         listener.join()
-
-
-def _with_threads(job: _Job, threads: int) -> _Job:
-    return _Job(job.bag, job.robot, job.rules, job.images, job.folder, threads)
 
 
 def _listen(counts: Any, advance: Callable[[int, int], None]) -> None:
@@ -264,92 +265,7 @@ def _begin_worker(counts: Any) -> None:
     cv2.setNumThreads(1)
 
 
-def _convert_in_worker(job: _Job) -> BagOutcome:
-    return _convert_bag(job, lambda images: _worker_counts.put((0, images)))
-
-
-def _convert_bag(job: _Job, progress: Callable[[int], None]) -> BagOutcome:
-    """Stage all episodes of a bag, unless an earlier run has."""
-    done = job.folder / _DONE
-    if done.exists():
-        return _outcome(json.loads(done.read_text(encoding="utf-8")))
-    shutil.rmtree(job.folder, ignore_errors=True)
-    job.folder.mkdir(parents=True)
-    try:
-        outcome = _stage_bag(job, progress)
-    except DataError as error:
-        return BagOutcome(str(job.bag), (), str(error), True, 0, {}, ())
-    write_atomically(done, json.dumps(_plain(outcome)).encode())
+def _run_in_worker(job: Job) -> SourceOutcome:
+    outcome = run_job(job, lambda images: _worker_counts.put((0, images)))
+    _worker_counts.put((1, 0))
     return outcome
-
-
-def _stage_bag(job: _Job, progress: Callable[[int], None]) -> BagOutcome:
-    embodiment = Embodiment.from_file(job.robot)
-    spoiled: dict[str, set[int]] = {}
-    with Bag(job.bag) as bag:
-        while True:
-            found = read_episodes(bag, embodiment, job.rules, spoiled)
-            staged = []
-            try:
-                for number, episode in enumerate(found.episodes):
-                    stem = f"part-{number:03d}"
-                    staged.append(
-                        stage(
-                            episode,
-                            embodiment,
-                            job.images,
-                            job.folder,
-                            stem,
-                            threads=job.threads,
-                            progress=progress,
-                        )
-                    )
-            except SpoiledImageError as error:
-                # Leave the image out and begin again: its neighbours may do, or the episode ends there.
-                numbers: Any = found.episodes[len(staged)].images[error.camera]
-                spoiled.setdefault(error.camera, set()).add(int(numbers.numbers[error.frame]))
-                continue
-            report = found.report
-            return BagOutcome(
-                str(job.bag),
-                tuple(staged),
-                found.left_out,
-                False,
-                report.ticks,
-                dict(report.dropped),
-                report.notes,
-            )
-
-
-def _plain(outcome: BagOutcome) -> dict[str, Any]:
-    values = asdict(outcome)
-    values["episodes"] = [episode.to_json() for episode in outcome.episodes]
-    return values
-
-
-def _outcome(values: dict[str, Any]) -> BagOutcome:
-    episodes = tuple(StagedEpisode.from_json(one) for one in values["episodes"])
-    return BagOutcome(**{**values, "episodes": episodes, "notes": tuple(values["notes"])})
-
-
-def find_bags(paths: Sequence[Path]) -> tuple[Path, ...]:
-    """Find the bags in and below some folders, sorted as a person would.
-
-    :raises DataError: If a path leads to none.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if path.is_file() or (path.is_dir() and _is_bag(path)):
-            found.append(path)
-            continue
-        below = [folder for folder in path.rglob("*") if folder.is_dir() and _is_bag(folder)]
-        if not below:
-            raise DataError(f"{path}: no bag there")
-        found += sorted(below)
-    unique = list(dict.fromkeys(found))
-    return tuple(unique)
-
-
-def _is_bag(folder: Path) -> bool:
-    endings = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
-    return any(entry.name.endswith(endings) for entry in folder.iterdir())

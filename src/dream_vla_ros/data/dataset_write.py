@@ -95,9 +95,9 @@ def _sizes(staged: Sequence[tuple[Path, StagedEpisode]]) -> dict[str, tuple[int,
         for name, size in one.images.items():
             if size != first.images[name]:
                 raise DatasetError(
-                    f"images of camera '{name}' are {size[1]} x {size[0]} pixels in {one.source}, but "
-                    f"{first.images[name][1]} x {first.images[name][0]} in {first.source}: convert them apart, "
-                    "or bring them to one size with --image-size"
+                    f"images of camera '{name}' have {size[1]} x {size[0]} pixels in {one.source}, but "
+                    f"{first.images[name][1]} x {first.images[name][0]} in {first.source}: convert them "
+                    "apart, or bring them to one size with --image-size"
                 )
     return dict(first.images)
 
