@@ -7,6 +7,7 @@ messages.
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -246,6 +247,8 @@ class _Reset:
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is interrupted."""
+    # A shell starts background jobs with SIGINT ignored; the node must still end with its launch.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rclpy.init(args=args)
     try:
         node = SimNode()
