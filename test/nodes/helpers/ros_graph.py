@@ -182,10 +182,10 @@ class Graph:
         self.namespace = f"/test_{uuid.uuid4().hex[:8]}"
         self._folder = folder or Path(tempfile.mkdtemp(prefix="ros_graph_"))
         self.processes: list[Process] = []
-        self._context = Context()
-        rclpy.init(args=[], context=self._context, domain_id=domain)
-        self.node = Node("test", namespace=self.namespace, context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self.context = Context()
+        rclpy.init(args=[], context=self.context, domain_id=domain)
+        self.node = Node("test", namespace=self.namespace, context=self.context)
+        self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._spin, name="test graph", daemon=True)
         self._thread.start()
@@ -272,7 +272,7 @@ class Graph:
             process.stop(signal.SIGKILL)
         self._executor.shutdown()
         self.node.destroy_node()
-        rclpy.shutdown(context=self._context)
+        rclpy.shutdown(context=self.context)
         self._thread.join(TIMEOUT_S)
         assert not stuck, "SIGINT did not end:\n" + "\n".join(stuck)
 
