@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dream_vla_ros.model import CheckpointError, DreamVL, ModelInputError, Unmasking
+from dream_vla_ros.model.initialize import initialize_checkpoint
 from dream_vla_ros.model.positions import three_axis_positions
 
 LOGITS_TOLERANCE = 1e-3
@@ -139,3 +140,37 @@ def test_new_tokens_are_counted(model, prompt, new):
 def test_one_answer_at_a_time(model):
     with pytest.raises(ModelInputError, match="2 rows"):
         model.generate_ids([[1, 2], [3, 4]])
+
+
+@pytest.fixture(scope="module")
+def speaker(tabletop_tiny, tmp_path_factory):
+    return DreamVL.from_pretrained(
+        initialize_checkpoint(tabletop_tiny, tmp_path_factory.mktemp("vl"), "discrete")
+    )
+
+
+def test_an_answer_is_the_decoded_continuation(speaker):
+    frame = np.random.default_rng(0).integers(0, 256, (56, 56, 3), dtype=np.uint8)
+    parts = [{"type": "image"}, {"type": "video"}, {"type": "text", "text": "What is on the table?"}]
+    messages = [{"role": "user", "content": parts}]
+    answer = speaker.generate(messages, [frame], 12, 6, "entropy", videos=[[frame] * 4])
+    inputs = speaker.processor.encode(messages, [frame], [[frame] * 4])
+    ids = speaker.generate_ids(**inputs, max_new_tokens=12, steps=6, algorithm="entropy")
+    assert answer == speaker.processor.decode(ids[0, -12:])
+    again = [
+        speaker.generate(
+            messages,
+            [frame],
+            12,
+            videos=[[frame]],
+            temperature=2.0,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        for seed in (0, 0, 1)
+    ]
+    assert again[0] == again[1] != again[2]
+
+
+def test_an_answer_needs_the_tokenizer(model):
+    with pytest.raises(ModelInputError, match="tokenizer"):
+        model.generate([{"role": "user", "content": "hello"}])

@@ -167,3 +167,45 @@ def test_a_whole_prediction_from_folder_and_images(tabletop_tiny, tmp_path):
     assert normalized.dtype == np.float32
     assert np.isfinite(model.unnormalize(normalized, "tabletop")).all()
     shutil.rmtree(folder)
+
+
+def test_video_patches_span_frames(processor):
+    frames = [picture(56, 84, seed) for seed in range(3)]
+    made = processor.encode_video(frames)
+    assert made["image_grid_thw"].tolist() == [[2, 4, 6]]
+    stills = [processor.encode_images([frame])["pixel_values"].unflatten(1, (3, 2, 196)) for frame in frames]
+    moving = made["pixel_values"].unflatten(1, (3, 2, 196))
+    for patch in (0, 7, 23):
+        assert torch.equal(moving[patch, :, 0], stills[0][patch, :, 0])
+        assert torch.equal(moving[patch, :, 1], stills[1][patch, :, 1])
+        assert torch.equal(moving[24 + patch], stills[2][patch])  # the last frame is repeated
+
+
+def test_images_and_videos_come_in_the_order_of_the_words(processor):
+    image, frames = picture(), [picture(56, 56, seed) for seed in range(2)]
+    parts = [{"type": "video"}, {"type": "text", "text": "and"}, {"type": "image"}]
+    made = processor.encode([{"role": "user", "content": parts}], [image], [frames])
+    assert made["image_grid_thw"].tolist() == [[1, 4, 4], [1, 8, 8]]
+    assert torch.equal(made["pixel_values"][:16], processor.encode_video(frames)["pixel_values"])
+    assert torch.equal(made["pixel_values"][16:], processor.encode_images([image])["pixel_values"])
+
+
+@pytest.mark.parametrize(
+    ("images", "videos", "words"),
+    [
+        (0, 1, "more images"),
+        (1, 2, "1 of the images and videos"),
+        (1, 0, "1 were given"),
+        (2, 1, "1 of the images"),
+    ],
+)
+def test_as_many_images_and_videos_as_shown(processor, images, videos, words):
+    parts = [{"type": "image"}, {"type": "video"}]
+    with pytest.raises(ModelInputError, match=words):
+        processor.encode([{"role": "user", "content": parts}], [picture()] * images, [[picture()]] * videos)
+
+
+@pytest.mark.parametrize("frames", [[], [picture(), picture(56, 56)]])
+def test_frames_of_a_video_are_of_one_size(processor, frames):
+    with pytest.raises(ModelInputError, match="frames"):
+        processor.encode_video(frames)

@@ -74,7 +74,7 @@ def test_top_p_and_top_k_rule_out_the_rest():
 
 
 def test_drawn_places_follow_a_seed():
-    how = Unmasking(8, place_temperature=1.0)
+    how = Unmasking(8, alg_temp=1.0)
     one, two = (run(how, torch.randn(16, 4), generator=torch.Generator().manual_seed(3)) for _ in range(2))
     assert len(one[1]) == len(two[1]) == 8
     assert MASK not in one[0]

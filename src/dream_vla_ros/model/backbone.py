@@ -64,13 +64,22 @@ class DreamBackbone(nn.Module):
         :param grids: frames, rows and columns of each image.
         :returns: (batch, length, hidden_size).
         """
+        return self.place_images(
+            input_ids, None if pixel_values is None else self.encode_images(pixel_values, grids)
+        )
+
+    def encode_images(self, pixel_values: Tensor, grids: Sequence[Grid]) -> Tensor:
+        """Encode images as (tokens, hidden_size), ready to stand among embeddings."""
+        return self.projector(self.visual(pixel_values, grids))
+
+    def place_images(self, input_ids: Tensor, features: Tensor | None) -> Tensor:
+        """Embed tokens (batch, length), with features at the image and video places of all rows in turn."""
         embeds = self.model.embed_tokens(input_ids)
-        if pixel_values is None:
+        if features is None:
             return embeds
-        features = self.projector(self.visual(pixel_values, grids)).to(embeds.dtype)
         tokens = self.config.tokens
         places = (input_ids == tokens.image) | (input_ids == tokens.video)
-        return embeds.masked_scatter(places[..., None], features)
+        return embeds.masked_scatter(places[..., None], features.to(embeds.dtype))
 
     def logits(self, hidden: Tensor, token_ids: Tensor | None = None) -> Tensor:
         """Score tokens: the whole vocabulary, or only `token_ids` (candidates,)."""

@@ -15,9 +15,12 @@ from .config import DreamConfig
 from .errors import CheckpointError, ModelInputError
 from .language import rotary_tables
 from .positions import three_axis_positions
-from .sampling import Unmasking, unmask
-from .tokenizer import with_token_ids
+from .processor import DreamProcessor, Image
+from .prompt import Message
+from .sampling import PUBLISHED_TOP_K, Unmasking, unmask
+from .tokenizer import has_tokenizer, with_token_ids
 from .vision import Grid
+from .yes_no import yes_probabilities
 
 
 class DreamVL(DreamBackbone):
@@ -25,6 +28,7 @@ class DreamVL(DreamBackbone):
 
     def __init__(self, config: DreamConfig) -> None:
         super().__init__(config)
+        self.processor: DreamProcessor | None = None
         sections = config.mrope_section
         if len(sections) != 3 or sum(sections) != config.head_dim // 2:
             raise CheckpointError(
@@ -46,6 +50,7 @@ class DreamVL(DreamBackbone):
         with torch.device("meta"):
             model = cls(config)
         checkpoint.load_backbone(model, path, dtype, torch.device(device))
+        model.processor = DreamProcessor.from_pretrained(path) if has_tokenizer(path) else None
         return model.eval()
 
     @torch.no_grad()
@@ -100,6 +105,48 @@ class DreamVL(DreamBackbone):
         if history is not None and steps_seen is not None:
             history.extend(state[None] for state in steps_seen)
         return torch.cat([ids, new[None]], dim=1)
+
+    def generate(
+        self,
+        messages: Sequence[Message],
+        images: Sequence[Image] = (),
+        max_new_tokens: int = 128,
+        steps: int | None = None,
+        algorithm: str = "maskgit_plus",
+        *,
+        videos: Sequence[Sequence[Image]] = (),
+        temperature: float = 0.0,
+        top_p: float | None = None,
+        top_k: int | None = PUBLISHED_TOP_K,
+        alg_temp: float | None = None,
+        eos_penalty: float = 0.0,
+        generator: torch.Generator | None = None,
+    ) -> str:
+        """Answer a conversation.
+
+        :param messages: `{"role": ..., "content": text or parts}`; parts show images and videos in order.
+        :param images: uint8 RGB (height, width, 3), one per image part.
+        :param videos: the frames of each video part.
+        :param steps: forward passes; None is one per new token.
+        :returns: the answer, up to the end of the assistant's turn.
+        :raises ModelInputError: naming the argument that does not fit.
+        """
+        if self.processor is None:
+            raise ModelInputError("generate needs the checkpoint's tokenizer files; generate_ids does not")
+        steps = max_new_tokens if steps is None else steps
+        how = Unmasking(steps, algorithm, temperature, top_p, top_k, alg_temp, eos_penalty)
+        inputs = self.processor.encode(messages, images, videos)
+        prompt = (inputs["input_ids"], inputs.get("pixel_values"), inputs.get("image_grid_thw"))
+        ids = self.generate_ids(*prompt, max_new_tokens, how=how, generator=generator)
+        return self.processor.decode(ids[0, prompt[0].shape[1] :])
+
+    def yes_probabilities(
+        self, questions: Sequence[str], images: Sequence[Image] = (), temperature: float = 1.0
+    ) -> list[float]:
+        """Answer yes/no questions about one scene; see `yes_no.yes_probabilities`."""
+        if self.processor is None:
+            raise ModelInputError("questions need the checkpoint's tokenizer files")
+        return yes_probabilities(self, self.processor, questions, images, temperature)
 
     @torch.no_grad()
     def mask_logits(

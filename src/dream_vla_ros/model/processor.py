@@ -16,7 +16,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from .checkpoint import open_folder
 from .config import DreamConfig, VisionConfig, read_json
 from .errors import CheckpointError, ModelInputError
-from .prompt import Message, render
+from .prompt import Message, parts_of, render
 from .tokenizer import load_tokenizer, read_chat_template
 
 PREPROCESSOR = "preprocessor_config.json"
@@ -38,20 +38,31 @@ class DreamProcessor:
         self.image_processor = image_processor
         self.chat_template = chat_template
 
-    def encode(self, messages: Sequence[Message], images: Sequence[Image] = ()) -> dict[str, Tensor]:
+    def encode(
+        self,
+        messages: Sequence[Message],
+        images: Sequence[Image] = (),
+        videos: Sequence[Sequence[Image]] = (),
+    ) -> dict[str, Tensor]:
         """Encode a conversation up to and including the assistant's header.
 
         :param messages: as `prompt.render` takes them.
         :param images: uint8 RGB (height, width, 3), one per image part, in order; sides that are no multiple
-            of
-            a token's (28 pixels) are resized to the nearest.
-        :returns: `input_ids` (1, S) and, with images, `pixel_values` (patches, patch_width) and
-            `image_grid_thw` (images, 3).
+            of a token's (28 pixels) are resized to the nearest.
+        :param videos: the frames of each video part, in order, all of one size.
+        :returns: `input_ids` (1, S) and, if anything is shown, `pixel_values` (patches, patch_width) and
+            `image_grid_thw` (images and videos, 3), both in the order of the parts.
         :raises ModelInputError: if an image is malformed, or messages and images do not fit.
         """
-        vision = self.encode_images(images)
+        shown = self.encode_images(images)
+        moving = [self.encode_video(video) for video in videos]
+        vision = _in_order(messages, shown, moving)
+        return {"input_ids": self.tokenize(messages, vision), **vision}
+
+    def tokenize(self, messages: Sequence[Message], vision: Mapping[str, Tensor]) -> Tensor:
+        """Return the ids (1, S) of a conversation about images that are encoded already."""
         text = render(messages, self.tokenizer, self.chat_template, self._sizes(vision))
-        return {"input_ids": self._tokenize(text), **vision}
+        return torch.tensor([self.tokenizer.encode(text, add_special_tokens=False)])
 
     def encode_images(self, images: Sequence[Image]) -> dict[str, Tensor]:
         """Cut images into normalised patches; empty without images."""
@@ -76,6 +87,26 @@ class DreamProcessor:
             "image_grid_thw": torch.from_numpy(made["image_grid_thw"].astype(np.int64)),
         }
 
+    def encode_video(self, frames: Sequence[Image]) -> dict[str, Tensor]:
+        """Cut a video into patches that each span `temporal_patch_size` frames.
+
+        :param frames: uint8 RGB of one size; the last is repeated to fill the last patch.
+        :returns: `pixel_values` and `image_grid_thw` (1, 3).
+        """
+        if not len(frames) or len({np.shape(frame) for frame in frames}) != 1:
+            raise ModelInputError("a video must have frames, all of one size")
+        span, size = self.image_processor.temporal_patch_size, self.image_processor.patch_size
+        filled = [*frames, *[frames[-1]] * (-len(frames) % span)]
+        made = self.encode_images(filled)
+        _, rows, columns = made["image_grid_thw"][0].tolist()
+        # a still image repeats itself along time: keep one of each, then put frame beside frame
+        still = made["pixel_values"].unflatten(1, (-1, span, size, size))[:, :, 0]
+        patches = still.unflatten(0, (-1, span, rows * columns)).movedim(1, 3).flatten(0, 1).flatten(1)
+        return {
+            "pixel_values": patches,
+            "image_grid_thw": torch.tensor([[len(filled) // span, rows, columns]]),
+        }
+
     def decode(self, ids: Tensor | Sequence[int], *, keep_special: bool = False) -> str:
         """Return the text of ids, up to the end of the assistant's turn unless special tokens are kept."""
         listed = [int(i) for i in (ids.flatten().tolist() if isinstance(ids, Tensor) else ids)]
@@ -89,9 +120,6 @@ class DreamProcessor:
             return []
         merged = self.image_processor.merge_size**2
         return [int(grid.prod()) // merged for grid in vision["image_grid_thw"]]
-
-    def _tokenize(self, text: str) -> Tensor:
-        return torch.tensor([self.tokenizer.encode(text, add_special_tokens=False)])
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> DreamProcessor:
@@ -134,11 +162,34 @@ class DreamVLAProcessor(DreamProcessor):
         if key not in self._prompts:
             while len(self._prompts) >= REMEMBERED_PROMPTS:
                 self._prompts.pop(next(iter(self._prompts)))
-            text = render(
-                action_question(instruction, len(images)), self.tokenizer, self.chat_template, key[1]
-            )
-            self._prompts[key] = self._tokenize(text)
+            self._prompts[key] = self.tokenize(action_question(instruction, len(images)), vision)
         return {"input_ids": self._prompts[key].clone(), **vision}
+
+
+def _in_order(
+    messages: Sequence[Message], images: Mapping[str, Tensor], videos: Sequence[Mapping[str, Tensor]]
+) -> dict[str, Tensor]:
+    """Put patches and grids of images and videos in the order in which messages show them."""
+    if not videos:
+        return dict(images)
+    patches, grids = [], []
+    stills: list[tuple[Tensor, Tensor]] = []
+    if images:
+        counts = images["image_grid_thw"].prod(-1).tolist()
+        stills = list(
+            zip(images["pixel_values"].split(counts), images["image_grid_thw"].split(1), strict=True)
+        )
+    waiting = {"image": stills, "video": [(v["pixel_values"], v["image_grid_thw"]) for v in videos]}
+    for part in (part for message in messages for part in parts_of(message)):
+        if part.get("type") in waiting:
+            if not waiting[part["type"]]:
+                raise ModelInputError(f"messages show more {part['type']}s than were given")
+            seen, grid = waiting[part["type"]].pop(0)
+            patches.append(seen)
+            grids.append(grid)
+    if left := sum(map(len, waiting.values())):
+        raise ModelInputError(f"{left} of the images and videos given are not shown in the messages")
+    return {"pixel_values": torch.cat(patches), "image_grid_thw": torch.cat(grids)}
 
 
 def action_question(instruction: str, num_images: int) -> list[Message]:

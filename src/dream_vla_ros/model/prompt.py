@@ -42,7 +42,7 @@ def render(
     :param sizes: how many tokens each image or video takes, in order.
     :raises ModelInputError: if messages and images do not fit.
     """
-    parts = [part for message in messages for part in _parts(message)]
+    parts = [part for message in messages for part in parts_of(message)]
     wanted = sum(part.get("type") in ("image", "video") for part in parts)
     if wanted != len(sizes):
         raise ModelInputError(f"messages show {wanted} images or videos, but {len(sizes)} were given")
@@ -56,7 +56,8 @@ def render(
     return _widen(text, sizes)
 
 
-def _parts(message: Message) -> list[Mapping[str, Any]]:
+def parts_of(message: Message) -> list[Mapping[str, Any]]:
+    """Return the parts of a message; plain text is one part."""
     content = message.get("content", "")
     return [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
 

@@ -31,7 +31,7 @@ class Unmasking:
     :param temperature: 0 takes the best token, above that tokens are drawn.
     :param top_p: draw only from the most probable tokens that together reach this probability.
     :param top_k: count only that many tokens, in the draw and in the confidence; None counts all.
-    :param place_temperature: above 0, the places to unmask are drawn by their confidence, too.
+    :param alg_temp: above 0, the places to unmask are drawn by their confidence, too.
     :param eos_penalty: how strongly ending early is discouraged in the first steps.
     """
 
@@ -40,7 +40,7 @@ class Unmasking:
     temperature: float = 0.0
     top_p: float | None = None
     top_k: int | None = PUBLISHED_TOP_K
-    place_temperature: float | None = None
+    alg_temp: float | None = None
     eos_penalty: float = 0.0
 
     def __post_init__(self) -> None:
@@ -117,8 +117,8 @@ def _fill(
     number = int(count * share)  # in float32, as published: it decides how ties of rounding fall
     if not number:
         return filled
-    if how.place_temperature:
-        weights = torch.softmax(confidence / how.place_temperature, dim=-1)
+    if how.alg_temp:
+        weights = torch.softmax(confidence / how.alg_temp, dim=-1)
         chosen = torch.multinomial(weights, number, generator=generator)
     else:
         chosen = torch.topk(confidence, number).indices
