@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.event_handler import SubscriptionEventCallbacks
@@ -52,7 +53,7 @@ class EmergencyStopTopic:
             node.create_subscription(
                 Bool,
                 TOPIC,
-                lambda msg, echoes=echoes: self._on_message(msg.data, echoes),
+                partial(self._on_message, echoes),
                 QoSProfile(depth=_DEPTH, reliability=reliability, durability=durability),
                 callback_group=callback_group,
                 # What one subscription cannot hear the other does; a warning would say the opposite.
@@ -66,7 +67,8 @@ class EmergencyStopTopic:
             echoes.append((stopped, now_ns))
         self._publisher.publish(Bool(data=stopped))
 
-    def _on_message(self, stopped: bool, echoes: deque[tuple[bool, int]]) -> None:
+    def _on_message(self, echoes: deque[tuple[bool, int]], msg: Bool) -> None:
+        stopped = bool(msg.data)
         if self._is_echo(stopped, echoes):
             return
         if stopped:
