@@ -111,7 +111,12 @@ def install(packages: list[str]) -> bool:
         ["apt-get", "update", "-qq"],
         ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages],
     )
-    return all(subprocess.run(command, env=environment, check=False).returncode == 0 for command in commands)
+    for command in commands:
+        result = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False)
+        if result.returncode:
+            print(f"error: {' '.join(command[:2])} failed", file=sys.stderr)
+            return False
+    return True
 
 
 def main() -> int:
