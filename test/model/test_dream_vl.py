@@ -157,17 +157,12 @@ def test_an_answer_is_the_decoded_continuation(speaker):
     inputs = speaker.processor.encode(messages, [frame], [[frame] * 4])
     ids = speaker.generate_ids(**inputs, max_new_tokens=12, steps=6, algorithm="entropy")
     assert answer == speaker.processor.decode(ids[0, -12:])
-    again = [
-        speaker.generate(
-            messages,
-            [frame],
-            12,
-            videos=[[frame]],
-            temperature=2.0,
-            generator=torch.Generator().manual_seed(seed),
-        )
-        for seed in (0, 0, 1)
-    ]
+
+    def drawn(seed):
+        generator = torch.Generator().manual_seed(seed)
+        return speaker.generate(messages, [frame], 12, videos=[[frame]], temperature=2.0, generator=generator)
+
+    again = [drawn(seed) for seed in (0, 0, 1)]
     assert again[0] == again[1] != again[2]
 
 

@@ -44,7 +44,7 @@ def yes_probabilities(
     The answer is one masked place, closed by the end of the turn: the model knows that one word is wanted.
 
     :param temperature: above 1 moves all answers towards 1/2; fitted on held-out questions, it calibrates.
-    :raises ModelInputError: if a question is empty or holds control tokens, or the temperature is not positive.
+    :raises ModelInputError: if a question is empty or holds control tokens, or the temperature is wrong.
     """
     if not temperature > 0:
         raise ModelInputError(f"temperature must be positive, not {temperature!r}")
@@ -92,12 +92,9 @@ def _at_answers(
     lengths = torch.tensor([len(row) for row in rows], device=model.device)
     places = torch.arange(ids.shape[1], device=model.device)
     key_mask = None if len(lengths.unique()) == 1 else (places < lengths[:, None])[:, None, None]
-    positions = pad_sequence(
-        [three_axis_positions(row, grids, model.config).T for row in rows], batch_first=True
-    )
-    rotary = rotary_tables(
-        positions.permute(2, 0, 1).to(model.device), model.config, model.dtype, model.config.mrope_section
-    )
+    each = [three_axis_positions(row, grids, model.config).T for row in rows]
+    positions = pad_sequence(each, batch_first=True).permute(2, 0, 1).to(model.device)
+    rotary = rotary_tables(positions, model.config, model.dtype, model.config.mrope_section)
     embeds = model.place_images(ids, features if features is None else features.repeat(len(rows), 1))
     left_of_answer = (lengths - len(answer) - 1)[:, None]
     return model.hidden_states(embeds, rotary, left_of_answer, key_mask)[:, 0]
