@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dream_vla_ros.model.action_tokens import ActionTokens
@@ -11,6 +11,7 @@ PUBLISHED = ActionTokens(151923, 256)
 unit = st.floats(-1, 1, allow_nan=False)
 
 
+@settings(deadline=None)
 @given(unit, st.sampled_from([2, 16, 100, 256]))
 def test_there_and_back_stays_within_a_bin(value, bins):
     tokens = ActionTokens(1000, bins)
@@ -20,12 +21,14 @@ def test_there_and_back_stays_within_a_bin(value, bins):
     assert abs(float(tokens.decode(token)) - value) <= width / 2 + 1e-12
 
 
+@settings(deadline=None)
 @given(unit, unit)
 def test_larger_actions_have_smaller_ids(a, b):
     low, high = sorted((a, b))
     assert PUBLISHED.encode(high) <= PUBLISHED.encode(low)
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=False))
 def test_everything_is_clipped(value):
     assert int(PUBLISHED.encode(value)) in PUBLISHED.ids

@@ -50,6 +50,8 @@ def test_action_tokens_follow_the_mask_token(make_config):
         ({"rope_scaling": {"type": "yarn", "factor": 4.0}}, "yarn"),
         ({"use_sliding_window": True}, "use_sliding_window"),
         ({"n_action_bins": 1}, "n_action_bins"),
+        ({"hidden_act": "sillu"}, "sillu"),
+        ({"vision_config": {"hidden_act": "fast_gelu"}}, "fast_gelu"),
     ],
 )
 def test_bad_numbers_are_named(make_config, change, words):

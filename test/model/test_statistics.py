@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dream_vla_ros.model.errors import CheckpointError, ModelInputError
@@ -24,12 +24,14 @@ def test_ends_of_the_range():
     np.testing.assert_allclose(action, [[-0.5, 0.1, 0.25], [0.5, 0.3, 0.75]], atol=1e-7)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1, 1), min_size=3, max_size=3))
 def test_there_and_back(values):
     known = statistics(one=ONE)
     np.testing.assert_allclose(known.normalize_actions(known.unnormalize_actions(values)), values, atol=1e-6)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=2))
 def test_normalised_state_is_clipped(values):
     state = statistics(one=ONE).normalize_proprio(values, "one")

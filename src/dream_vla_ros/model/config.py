@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from transformers.activations import ACT2FN
+
 from .errors import CheckpointError
 
 REQUIRED_SIZES = (
@@ -177,6 +179,9 @@ class DreamConfig:
         for rule, remainder in rules.items():
             if remainder:
                 raise CheckpointError(f"{source}: {rule}")
+        activations = (self.hidden_act, self.projector_hidden_act, vision.hidden_act)
+        if unknown := [name for name in activations if name not in ACT2FN]:
+            raise CheckpointError(f"{source}: activation {unknown[0]!r} is not known")
         if self.n_action_bins < 2:
             raise CheckpointError(f"{source}: n_action_bins must be at least 2, not {self.n_action_bins}")
 

@@ -73,7 +73,7 @@ def unmask(
     :param logits_at: the model.
     :param candidates: ids that the columns of the logits stand for; None if they are the vocabulary.
     :param pad_id: the token that `eos_penalty` discourages.
-    :param generator: source of randomness, on the device of `tokens`; torch's default if None.
+    :param generator: source of randomness, on any device; torch's default if None.
     :param history: if given, the tokens after each step are appended.
     :returns: (places,); masks remain only where the model itself predicts the mask token.
     """
@@ -106,7 +106,8 @@ def _fill(
     """Return what stands at the masked places after one step that unmasks `share` of them."""
     filled = torch.full((count,), mask_id, device=logits.device)
     if how.algorithm == "origin":
-        draws = torch.rand(count, device=logits.device, generator=generator)
+        source = logits.device if generator is None else generator.device
+        draws = torch.rand(count, device=source, generator=generator).to(logits.device)
         chosen = (draws < float(share)).nonzero()[:, 0]
         confidence, best = sample(logits[chosen], how, generator)
         filled[chosen] = best if candidates is None else candidates[best]
@@ -119,7 +120,7 @@ def _fill(
         return filled
     if how.alg_temp:
         weights = torch.softmax(confidence / how.alg_temp, dim=-1)
-        chosen = torch.multinomial(weights, number, generator=generator)
+        chosen = _draw(weights, number, generator)
     else:
         chosen = torch.topk(confidence, number).indices
     filled[chosen] = best[chosen]
@@ -141,7 +142,7 @@ def sample(logits: Tensor, how: Unmasking, generator: torch.Generator | None = N
         logits = logits.masked_fill(logits < least, torch.finfo(logits.dtype).min)
     probabilities = torch.softmax(logits, dim=-1)
     if how.temperature > 0 and len(logits):
-        best = torch.multinomial(probabilities, 1, replacement=True, generator=generator)[:, 0]
+        best = _draw(probabilities, 1, generator, replacement=True)[:, 0]
         confidence = probabilities.gather(-1, best[:, None])[:, 0]
     else:
         confidence, best = probabilities.max(dim=-1)
@@ -151,6 +152,14 @@ def sample(logits: Tensor, how: Unmasking, generator: torch.Generator | None = N
     elif how.algorithm == "entropy":
         confidence = (probabilities * torch.log(probabilities + ENTROPY_FLOOR)).sum(-1)
     return confidence, best
+
+
+def _draw(
+    weights: Tensor, number: int, generator: torch.Generator | None, replacement: bool = False
+) -> Tensor:
+    """Draw indices along the last axis, where the generator is."""
+    source = weights if generator is None else weights.to(generator.device)
+    return torch.multinomial(source, number, replacement, generator=generator).to(weights.device)
 
 
 def _keep_top_p(logits: Tensor, top_p: float) -> Tensor:

@@ -20,7 +20,7 @@ NAMES = {
     "mask": "<|mask|>",
     "im_end": "<|im_end|>",
 }
-REQUIRED_FOR_ACTIONS = ("image", "vision_start", "vision_end", "mask", "im_end")
+REQUIRED = ("mask", "im_end")  # what every prediction stands on; others may come from config.json
 
 
 def action_token_name(index: int) -> str:
@@ -116,7 +116,7 @@ def read_chat_template(folder: Path) -> str | None:
 def _ids_of(tokenizer: PreTrainedTokenizerBase, source: Path) -> dict[str, Any]:
     vocabulary = tokenizer.get_vocab()
     ids: dict[str, Any] = {field: vocabulary[text] for field, text in NAMES.items() if text in vocabulary}
-    lacking = [NAMES[field] for field in REQUIRED_FOR_ACTIONS if field not in ids]
+    lacking = [NAMES[field] for field in REQUIRED if field not in ids]
     if lacking:
         raise CheckpointError(f"{source}: the tokenizer lacks {', '.join(lacking)}; it is no Dream tokenizer")
     newline = tokenizer.encode("\n", add_special_tokens=False)
