@@ -330,3 +330,8 @@ def test_impossible_preprocessing_is_refused(settings_):
 def test_preprocessing_refuses_what_is_no_rgb_image(image):
     with pytest.raises(ImageError, match="not \\(H, W, 3\\)"):
         preprocess(image, Preprocessing(8))
+
+
+def test_preprocessing_tells_what_it_does():
+    assert Preprocessing(112).words == "of 112 x 112 pixels, through JPEG, cropped to 90% of the area"
+    assert Preprocessing(56, jpeg=False, crop_area=1.0).words.endswith("without JPEG, not cropped")
