@@ -137,9 +137,9 @@ def sample(logits: Tensor, how: Unmasking, generator: torch.Generator | None = N
         logits = logits / how.temperature
     if how.top_p is not None and how.top_p < 1:
         logits = _keep_top_p(logits, how.top_p)
-    if how.top_k is not None:
-        least = torch.topk(logits, min(how.top_k, logits.shape[-1])).values[..., -1:]
-        logits = logits.masked_fill(logits < least, torch.finfo(logits.dtype).min)
+    columns = None
+    if how.top_k is not None and how.top_k < logits.shape[-1]:
+        logits, columns = torch.topk(logits, how.top_k)
     probabilities = torch.softmax(logits, dim=-1)
     if how.temperature > 0 and len(logits):
         best = _draw(probabilities, 1, generator, replacement=True)[:, 0]
@@ -151,7 +151,7 @@ def sample(logits: Tensor, how: Unmasking, generator: torch.Generator | None = N
         confidence = first - second
     elif how.algorithm == "entropy":
         confidence = (probabilities * torch.log(probabilities + ENTROPY_FLOOR)).sum(-1)
-    return confidence, best
+    return confidence, best if columns is None else columns.gather(-1, best[:, None])[:, 0]
 
 
 def _draw(
