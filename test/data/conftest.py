@@ -279,7 +279,9 @@ def make_goals() -> Callable[..., list[Recorded]]:
             index, text = running[0] if running else (-1, "")
             uuid = STORE.types["unique_identifier_msgs/msg/UUID"](np.full(16, index + 1, dtype=np.uint8))
             stamped = header(scene.start_ns + round(t * 1e9))
-            out.append(at(scene, "active_goal", kind, t, STORE.types[kind](stamped, bool(running), uuid, text)))
+            out.append(
+                at(scene, "active_goal", kind, t, STORE.types[kind](stamped, bool(running), uuid, text))
+            )
         return out
 
     return make
@@ -353,5 +355,56 @@ def backdate() -> Callable[[Recorded, float], Recorded]:
         old = one.message.header.stamp
         wrong = header(old.sec * 10**9 + old.nanosec - round(seconds * 1e9))
         return replace(one, message=replace(one.message, header=wrong))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def spoil_images() -> Callable[..., list[Recorded]]:
+    """Return what cuts some of a camera's compressed images short."""
+
+    def make(messages: list[Recorded], camera: str, which: range) -> list[Recorded]:
+        out, seen = [], 0
+        for one in messages:
+            if camera in one.topic:
+                if seen in which:
+                    short = replace(one.message, data=one.message.data[:100])
+                    one = replace(one, message=short)
+                seen += 1
+            out.append(one)
+        return out
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def robot_file() -> Path:
+    return Path(__file__).parents[2] / "config" / "tabletop.yaml"
+
+
+@pytest.fixture(scope="session")
+def wobble() -> Callable[..., list[Recorded]]:
+    """Return a maker of recordings in which the arm moves in fits and starts.
+
+    ``delay_s``: images are stamped that long after they were taken.
+    """
+
+    def make(delay_s: float) -> list[Recorded]:
+        random = np.random.default_rng(5)
+        speeds = np.abs(np.convolve(random.normal(size=140), np.ones(9) / 9, mode="valid"))
+        path = np.concatenate([[0.0], np.cumsum(speeds)]) / 20.0
+        grid = np.arange(len(path)) / 20.0
+
+        class Wobbling(Scene):
+            def pose(self, t: float) -> Pose:
+                return Pose(np.array([0.2 + np.interp(t, grid, path), 0.0, 0.1]), np.array([0.0, 1, 0, 0]))
+
+            def image(self, camera: str, t: float) -> np.ndarray:
+                shift = 4000.0 * np.interp(t - delay_s, grid, path)
+                columns = np.mgrid[0:48, 0:64][1]
+                level = 128 + 100 * np.sin((10.0 * columns + shift) / 60.0)
+                return np.stack([level] * 3, axis=-1).astype(np.uint8)
+
+        return Wobbling(duration_s=6.0, size=(48, 64), camera_hz=15.0).messages()
 
     return make

@@ -56,6 +56,7 @@ def commands(stamps, values, targets=None) -> Commands:
 @st.composite
 def recordings(draw):
     """Draw streams with jitter and holes, of a few seconds."""
+
     def stream(period_ms, jitter_ms, hole_share):
         count = 3000 // period_ms
         jitter = draw(st.lists(st.integers(-jitter_ms, jitter_ms), min_size=count, max_size=count))
@@ -76,9 +77,7 @@ def recordings(draw):
 def test_what_is_kept_obeys_the_rule_and_nothing_is_made_up(tabletop, streams):
     first, second, samples = streams
     cameras = {"third_person": camera(first), "wrist": camera(second)}
-    aligned = align(
-        tabletop, cameras, state(samples), commands([START], [1.0]), ActionSource.REACHED
-    )
+    aligned = align(tabletop, cameras, state(samples), commands([START], [1.0]), ActionSource.REACHED)
     skew = tabletop.timing.camera_max_skew * 1e9
     gap = tabletop.timing.state_max_age * 1e9
     times = aligned.times_ns
@@ -108,7 +107,11 @@ def test_actions_add_up_to_the_whole_motion(tabletop, offset_ms, rate):
     samples = START + np.arange(0, 4000, 10) * MS
     images = START + (np.arange(0, 3600, 33) + offset_ms) * MS
     aligned = align(
-        robot, {"third_person": camera(images)}, state(samples), commands([START], [1.0]), ActionSource.REACHED
+        robot,
+        {"third_person": camera(images)},
+        state(samples),
+        commands([START], [1.0]),
+        ActionSource.REACHED,
     )
     last = len(aligned.times_ns) - 1
     total = aligned.motion.translation[:last].sum(axis=0)

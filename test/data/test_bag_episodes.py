@@ -154,9 +154,7 @@ def test_compressed_images_do_as_well(tmp_path, tabletop, make_scene, rosbags_wr
     assert stored.encoded
 
 
-def test_failed_and_unfinished_episodes_are_left_out_unless_wanted(
-    tmp_path, recorded, tabletop, own_writer
-):
+def test_failed_and_unfinished_episodes_are_left_out_unless_wanted(tmp_path, recorded, tabletop, own_writer):
     failed = own_writer(tmp_path / "failed", recorded, EpisodeMetadata(task="stack", success=False))
     with Bag(failed) as opened:
         found = read_episodes(opened, tabletop, BagRules())
@@ -255,12 +253,12 @@ def test_poses_come_from_joints_or_transforms_too(
             for frame in (0, 7, 15):
                 true = pose_of(int(episode.times_ns[frame]))
                 assert np.allclose(episode.poses.positions[frame], true.position, atol=1e-4)
-                assert np.allclose(
-                    np.abs(episode.poses.quaternions[frame] @ true.quaternion), 1.0, atol=1e-6
-                )
+                assert np.allclose(np.abs(episode.poses.quaternions[frame] @ true.quaternion), 1.0, atol=1e-6)
     without = [one for one in robot_messages if "robot_description" not in one.topic]
     robot = replace(tabletop, state=replace(tabletop.state, source=StateSource.ROBOT_DESCRIPTION))
-    with Bag(rosbags_writer(tmp_path / "bare", sorted(images + without, key=lambda one: one.log_ns))) as opened:
+    with Bag(
+        rosbags_writer(tmp_path / "bare", sorted(images + without, key=lambda one: one.log_ns))
+    ) as opened:
         with pytest.raises(DataError, match="--urdf"):
             read_episodes(opened, robot, EVERYTHING)
         given = replace(EVERYTHING, urdf=urdf)

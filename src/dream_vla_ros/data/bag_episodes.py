@@ -37,6 +37,7 @@ class BagRules:
     """How bags are turned into episodes.
 
     :param task: Instruction of all episodes; empty takes what each bag says.
+    :param default_task: Instruction where a bag says none; empty refuses it.
     :param include_failed: Keep episodes that failed or were cut off.
     :param min_frames: Shorter episodes are left out; 0 takes one chunk of the embodiment.
     :param urdf: Robot description for bags that hold none.
@@ -45,6 +46,7 @@ class BagRules:
     actions: ActionSource = ActionSource.REACHED
     idle: IdleRule = field(default_factory=IdleRule)
     task: str = ""
+    default_task: str = ""
     include_failed: bool = False
     min_frames: int = 0
     names: TopicNames = field(default_factory=TopicNames)
@@ -117,7 +119,8 @@ def read_episodes(
     aligned = align(embodiment, cameras, state, commands, rules.actions)
     dropped = {f"without {what}": count for what, count in aligned.missing.items()}
     episodes: list[Episode] = []
-    for instruction, active in _instructions(recording, rules.task or (known.task if known else ""), aligned):
+    told = rules.task or (known.task if known else "")
+    for instruction, active in _instructions(recording, told, rules.default_task, aligned):
         for start, end in runs(aligned.valid & active):
             part = np.arange(start, end)
             motion = _part(aligned.motion, part)
@@ -150,7 +153,7 @@ def _unwanted(known: EpisodeMetadata) -> str:
 
 
 def _instructions(
-    recording: Recording, task: str, aligned: Aligned
+    recording: Recording, task: str, default: str, aligned: Aligned
 ) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
     """Say what was done when.
 
@@ -160,6 +163,9 @@ def _instructions(
         yield task, np.ones(len(aligned.times_ns), dtype=bool)
         return
     topic = recording.maybe(GOAL_TOPIC, _GOAL_TYPES, "the active goal")
+    if topic is None and default:
+        yield default, np.ones(len(aligned.times_ns), dtype=bool)
+        return
     if topic is None:
         raise DataError(
             f"{recording.bag.path}: nothing says what was done in it: pass the instruction with --task, or "

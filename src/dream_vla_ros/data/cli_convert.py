@@ -1,8 +1,8 @@
 """Make a LeRobot v3 dataset of recordings.
 
 Sources are bags (any rosbag2, or folders of them), LeRobot datasets (v2.1, v3) and RLDS datasets. Cameras,
-state and commands are put on the robot's period by their capture stamps; episodes that failed are left out, and
-so is the time in which nothing happens. Beside the dataset dataset_statistics.json is written, and
+state and commands are put on the robot's period by their capture stamps; episodes that failed are left out,
+and so is the time in which nothing happens. Beside the dataset dataset_statistics.json is written, and
 meta/conversion.json tells what was kept, dropped and why. A run that was stopped goes on where it was.
 """
 

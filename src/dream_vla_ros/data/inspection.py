@@ -65,11 +65,11 @@ def _camera(view: View, camera: CameraView) -> Iterable[str]:
         yield f"shows the same image again in {share:.0%} of the frames in which the arm moves"
     if np.median(camera.brightness) < _DARK_LEVEL:
         yield f"is dark (mean level {np.median(camera.brightness):.0f} of 255)"
-    steps = np.diff(camera.times_s)
-    if len(steps) and np.std(steps) > _JITTER_SHARE * view.period_s:
+    steps = camera.intervals_s
+    if len(steps) and np.std(steps) > _JITTER_SHARE * np.median(steps):
         yield (
-            f"is uneven in time: {np.std(steps) * 1e3:.0f} ms standard deviation, longest step "
-            f"{np.max(steps) * 1e3:.0f} ms at a period of {view.period_s * 1e3:.0f} ms"
+            f"is uneven in time: {np.median(steps) * 1e3:.0f} ms between images, with a standard deviation "
+            f"of {np.std(steps) * 1e3:.0f} ms and a longest gap of {np.max(steps) * 1e3:.0f} ms"
         )
 
 

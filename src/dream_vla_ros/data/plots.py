@@ -62,18 +62,19 @@ def periods(views: Sequence[View], path: Path) -> None:
     names = list(views[0].cameras)
     figure = _figure(6.0, 2.3 * max(1, len(names)))
     for row, name in enumerate(names):
-        steps = [np.diff(view.cameras[name].times_s) for view in views if name in view.cameras]
-        milliseconds = 1e3 * np.concatenate(steps) if steps else np.zeros(0)
+        steps = [view.cameras[name].intervals_s for view in views if name in view.cameras]
+        milliseconds = 1e3 * np.concatenate([np.zeros(0), *steps])
         axes = figure.add_subplot(len(names), 1, row + 1)
-        period_ms = 1e3 * views[0].period_s
-        spread = (
-            min(milliseconds.min(initial=period_ms), 0.5 * period_ms),
-            max(milliseconds.max(initial=period_ms), 1.5 * period_ms),
+        if len(milliseconds):
+            typical = float(np.median(milliseconds))
+            least, most = float(milliseconds.min()), float(milliseconds.max())
+            spread = (min(least, 0.5 * typical), max(most, 1.5 * typical, 1.0))
+            axes.hist(milliseconds, bins=60, range=spread, color=_INK)
+            axes.axvline(typical, color=_LIGHT, linewidth=1.0)
+        axes.set_title(
+            f"{name}: time between successive images; the line is the median", fontsize=8, loc="left"
         )
-        axes.hist(milliseconds, bins=60, range=spread, color=_INK)
-        axes.axvline(period_ms, color=_LIGHT, linewidth=1.0)
-        axes.set_title(f"{name}: time between the images of successive frames", fontsize=8, loc="left")
-        axes.set_xlabel("ms; the line is the period", fontsize=7)
+        axes.set_xlabel("ms", fontsize=7)
         _plain(axes)
     _save(figure, path)
 

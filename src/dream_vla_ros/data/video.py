@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -101,6 +102,8 @@ class VideoWriter:
                 "store images instead (--images exact) or choose a size (--image-size)"
             )
         settings = self._settings
+        # The AV1 encoder prints its configuration for every file unless told to print errors only.
+        os.environ.setdefault("SVT_LOG", "1")
         stream = self._container.add_stream(settings.encoder, rate=self._rate, options=settings.options)
         assert isinstance(stream, av.VideoStream)
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
@@ -122,7 +125,7 @@ def join(parts: Sequence[Path], target: Path) -> None:
             with av.open(str(part)) as source:
                 first = source.streams.video[0]
                 if stream is None:
-                    stream = out.add_stream_from_template(first)
+                    stream = out.add_stream_from_template(first, opaque=True)
                 following = begins
                 for packet in source.demux(first):
                     if packet.dts is None or packet.pts is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from dream_vla_ros.data.dataset_read import Dataset, DatasetEpisode
 from dream_vla_ros.data.episode import Episode, ImageSource
 from dream_vla_ros.data.errors import DataError, DatasetError
 from dream_vla_ros.data.idle import IdleRule, Trim
+from dream_vla_ros.data.recording import Recording
+from dream_vla_ros.data.series import Int64
 from dream_vla_ros.embodiment import Embodiment
 from dream_vla_ros.geometry import Array
 from dream_vla_ros.images import ImageError, RGBImage
@@ -26,6 +28,7 @@ from dream_vla_ros.images import ImageError, RGBImage
 # Large enough to see what moves, small enough to compare hundreds.
 _COMPARED = (64, 48)
 _THUMBNAIL_WIDTH = 160
+_UNTOLD = "(no instruction)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +39,11 @@ class CameraView:
     :param changes: (frames,) mean absolute change to the frame before, in levels of 255; 0 for the first.
     :param brightness: (frames,) mean level.
     :param thumbnails: Some images, evenly spread, and their frames.
+    :param intervals_s: Times between successive images of the camera, whether used or not.
     """
 
     times_s: Array
+    intervals_s: Array
     changes: Array
     brightness: Array
     thumbnails: tuple[tuple[int, RGBImage], ...]
@@ -96,15 +101,17 @@ def views(
                 f"{path} is a bag: pass the robot's file with --robot to say which topics are what"
             )
         embodiment = at_camera_rate(Embodiment.from_file(robot))
-        whole = BagRules(
-            rules.actions, IdleRule(Trim.NONE), rules.task or "-", True, 1, rules.names, rules.clock_offsets_s
+        whole = replace(
+            rules, idle=IdleRule(Trim.NONE), default_task=_UNTOLD, include_failed=True, min_frames=1
         )
         with Bag(path) as bag:
             found = read_episodes(bag, embodiment, whole)
             notes = [*found.report.notes]
             notes += [f"{count} frames {reason}" for reason, count in found.report.dropped.items()]
             chosen_episodes = _spread(found.episodes, limit)
-            return [_of_episode(episode, embodiment, thumbnails) for episode in chosen_episodes], notes
+            recording = Recording(bag, embodiment, rules.names, rules.clock_offsets_s)
+            stamps = {one.name: recording.camera(one).stamps_ns for one in embodiment.cameras}
+            return [_of_episode(one, embodiment, stamps, thumbnails) for one in chosen_episodes], notes
     raise DataError(f"{path}: neither a bag nor a LeRobot dataset")
 
 
@@ -114,12 +121,17 @@ def at_camera_rate(embodiment: Embodiment) -> Embodiment:
     return replace(embodiment, action=replace(embodiment.action, rate=max(rate, embodiment.action.rate)))
 
 
-def _of_episode(episode: Episode, embodiment: Embodiment, thumbnails: int) -> View:
+def _of_episode(
+    episode: Episode, embodiment: Embodiment, stamps_ns: Mapping[str, Int64], thumbnails: int
+) -> View:
     described = layout.features(embodiment, {}, None)
-    cameras = {
-        name: camera_view(source, (episode.image_stamps_ns[name] - episode.times_ns[0]) * 1e-9, thumbnails)
-        for name, source in episode.images.items()
-    }
+    first, last = int(episode.times_ns[0]), int(episode.times_ns[-1])
+    cameras = {}
+    for name, source in episode.images.items():
+        times_s = (episode.image_stamps_ns[name] - first).astype(np.float64) * 1e-9
+        seen = camera_view(source, times_s, thumbnails)
+        within = stamps_ns[name][(stamps_ns[name] >= first) & (stamps_ns[name] <= last)]
+        cameras[name] = replace(seen, intervals_s=np.diff(within) * 1e-9)
     known = np.isfinite(episode.opening).all()
     return View(
         name=f"{episode.origin.source} #{episode.origin.part}",
@@ -192,7 +204,7 @@ def camera_view(source: ImageSource, times_s: Array, thumbnails: int) -> CameraV
             height = max(1, round(image.shape[0] * _THUMBNAIL_WIDTH / image.shape[1]))
             resized = cv2.resize(image, (_THUMBNAIL_WIDTH, height), interpolation=cv2.INTER_AREA)
             small.append((frame, np.asarray(resized, dtype=np.uint8)))
-    return CameraView(times_s, changes, brightness, tuple(small), damaged)
+    return CameraView(times_s, np.diff(times_s), changes, brightness, tuple(small), damaged)
 
 
 def _decoded(source: ImageSource) -> Iterator[RGBImage | None]:
