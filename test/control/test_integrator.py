@@ -86,6 +86,24 @@ def test_braking_gives_up_the_rest():
     assert made.at_rest
 
 
+@pytest.mark.parametrize("ticks", [0, 1, 3])
+def test_motion_that_comes_during_a_brake_goes_on_without_turning_back(ticks: int):
+    made = integrator()
+    speed_up(made)
+    before = made.target.position[0]
+    made.brake()
+    for _ in range(ticks):
+        made.hold(None)
+    positions = []
+    for _ in range(10):
+        made.follow(stretch((0.0, 0.0, 0.0)), made.target)
+        positions.append(made.target.position[0])
+    assert np.all(np.diff(positions) >= -1e-9)
+    assert made.at_rest
+    # As far as the brake alone, and nothing of the motion that was given up.
+    assert positions[-1] - before == pytest.approx(0.4 * PERIOD_S)
+
+
 def test_a_landing_that_would_take_too_long_becomes_a_brake():
     made = integrator()
     speed_up(made)

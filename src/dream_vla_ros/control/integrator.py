@@ -88,8 +88,9 @@ class Integrator:
             self._reference = measured
 
     def brake(self) -> None:
-        """Give up the rest of the motion: ramp straight to rest."""
+        """Give up the rest of the motion: ramp straight to rest. Motion to come goes on from there."""
         self._phase = _Phase.BRAKE
+        self._refer_to_rest()
 
     def follow(self, advance: Advance, measured: Pose) -> Motion:
         """Take a stretch of a chunk, or wait where the leash does not reach further.
@@ -140,8 +141,12 @@ class Integrator:
         if self._phase in (_Phase.LAND, _Phase.BRAKE) and self.at_rest:
             self._phase = _Phase.REST
         if self._phase in (_Phase.BRAKE, _Phase.REST):
-            self._reference = self.target
+            self._refer_to_rest()
         return self._motion(False, False, False, pulled)
+
+    def _refer_to_rest(self) -> None:
+        if self.target is not None:
+            self._reference = self.target.moved(*self._limiter.braking_way)
 
     def _pull(self, reference: Pose, measured: Pose) -> bool:
         taut = self._leash.is_taut(Stretch.between(measured, reference))

@@ -45,6 +45,12 @@ class Limiter:
         """Whether nothing moves."""
         return not (self.linear.any() or self.angular.any())
 
+    @property
+    def braking_way(self) -> tuple[Array, Array]:
+        """How far braking straight on from the present twist leads: (3,) m and (3,) rad."""
+        coasting_s = self._coasting_time(self.linear, self.angular)
+        return self.linear * coasting_s, self.angular * coasting_s
+
     def halt(self) -> None:
         """Forget the twist; only where nothing is commanded any more."""
         self.linear = np.zeros(3)
@@ -115,12 +121,15 @@ class Limiter:
         return best
 
     def _can_brake(self, linear: Array, angular: Array, position: Array, box: Box) -> bool:
-        # One tick at this twist, then braking straight on: in n more ticks, each slower by the same amount.
+        # One tick at this twist, then braking straight on.
+        end = position + linear * (self._period_s + self._coasting_time(linear, angular))
+        return bool(np.all(end <= box.high + _ROUNDING) and np.all(end >= box.low - _ROUNDING))
+
+    def _coasting_time(self, linear: Array, angular: Array) -> float:
+        """Time at this twist that leads as far as braking from it, in n ticks of evenly falling speed."""
         period, needed = self._period_s, self._braking_time(linear, angular)
         n = floor(needed / period)
-        ticks = 1.0 if n == 0 else 1.0 + n - n * (n + 1) * period / (2.0 * needed)
-        end = position + linear * (ticks * period)
-        return bool(np.all(end <= box.high + _ROUNDING) and np.all(end >= box.low - _ROUNDING))
+        return 0.0 if n == 0 else period * (n - n * (n + 1) * period / (2.0 * needed))
 
     def _blend(self, linear: Array, angular: Array, share: float) -> tuple[Array, Array]:
         if share >= 1.0:
