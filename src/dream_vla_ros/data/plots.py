@@ -41,17 +41,22 @@ def series(views: Sequence[View], path: Path) -> None:
     """Draw actions and state over time, one column for each episode."""
     shown = list(views[:3])
     rows = max(view.actions.shape[1] + view.state.shape[1] for view in shown)
-    figure = _figure(4.2 * len(shown), 1.05 * rows + 0.6)
+    height, width = 0.9 * rows + 0.8, 4.6 * len(shown)
+    # Laid out by hand: with this many axes the automatic layout takes seconds.
+    figure = Figure(figsize=(width, height), dpi=_DPI)
+    figure.subplots_adjust(1.1 / width, 0.45 / height, 0.99, 1.0 - 0.35 / height, 0.35, 0.35)
     for column, view in enumerate(shown):
         numbers = [(f"action {name}", view.actions[:, i], _INK) for i, name in enumerate(view.action_names)]
         numbers += [(f"state {name}", view.state[:, i], _LIGHT) for i, name in enumerate(view.state_names)]
         for row, (name, values, colour) in enumerate(numbers):
             axes = figure.add_subplot(rows, len(shown), row * len(shown) + column + 1)
             axes.step(view.stamps_s, values, where="post", color=colour, linewidth=0.9)
-            axes.set_ylabel(name, fontsize=7, rotation=0, ha="right", va="center")
+            axes.set_ylabel(name.replace(" ", "\n"), fontsize=7, rotation=0, ha="right", va="center")
+            axes.yaxis.set_label_coords(-0.14, 0.5)
             _plain(axes)
+            axes.tick_params(labelbottom=row == len(numbers) - 1)
             if row == 0:
-                axes.set_title(f"{view.name}: {_short(view.instruction)}", fontsize=8, loc="left")
+                axes.set_title(f"{view.name}: {_short(view.instruction, 40)}", fontsize=8, loc="left")
             if row == len(numbers) - 1:
                 axes.set_xlabel("time [s]", fontsize=7)
     _save(figure, path)
