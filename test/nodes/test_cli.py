@@ -8,14 +8,21 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+pytest.importorskip("rclpy", reason="needs ROS 2; source a distribution or run `make setup`")
+
+from ros_graph import wait_until
+
 from dream_vla_ros.nodes import cli
 from dream_vla_ros.nodes.cli_do import describe, exit_status, sentence
+from dream_vla_ros.nodes.client import DreamVLA
 from dream_vla_ros.nodes.outcome import Feedback, Outcome, Progress, Result
 
 COMMAND = [sys.executable, "-m", "dream_vla_ros.nodes.cli"]
+CONFIG = Path(__file__).parents[2] / "config" / "tabletop.yaml"
 TIMEOUT_S = 40
 
 
@@ -220,3 +227,23 @@ def test_status_shows_what_runs_and_misses_the_cameras(start_instruction_server)
     answer = run("status", "--seconds", "0.1", "--timeout", "0.5", "--ros-args", "-r", "__ns:=/right")
     assert answer.returncode == 1
     assert answer.stdout.count("not running") == 2
+
+
+@pytest.mark.ros
+@pytest.mark.slow
+def test_status_of_a_whole_robot(graph):
+    for module in ("sim_node", "controller_node", "expert_node"):
+        graph.start(f"dream_vla_ros.nodes.{module}", parameter_files=[CONFIG])
+    with DreamVLA(namespace=graph.namespace) as robot:
+        robot.wait_until_ready(TIMEOUT_S)
+        wait_until(lambda: robot.controller_state.mode == robot.controller_state.IDLE, what="an idle arm")
+    answer = run("status", "--namespace", graph.namespace)
+    assert answer.returncode == 0, answer.stdout
+    lines = {line.split()[0]: line for line in answer.stdout.splitlines() if line}
+    assert "active" in lines["policy"]
+    assert "arm at (" in lines["controller"]
+    for camera in ("third_person", "wrist"):
+        assert f"{graph.namespace}/{camera}/image_raw" in lines[camera]
+        rate_hz = float(lines[camera].split()[2])
+        assert 5.0 < rate_hz < 25.0
+        assert "224 x 224 rgb8" in lines[camera]

@@ -22,6 +22,9 @@ from dream_vla_ros.nodes.spinning_node import NotReadyError, SpinningNode
 # Both know the robot; either may be down.
 _NODES_WITH_EMBODIMENT = ("controller", "policy")
 
+# Topics of a node may be found a moment before its services.
+_DISCOVERY_S = 1.0
+
 
 @dataclass
 class CameraSeen:
@@ -124,8 +127,11 @@ class GraphProbe:
         return self._spinning.call_service(client, request, 2.0, owner="parameters of the robot").values
 
     def _lifecycle(self) -> str:
-        if not self._get_state.service_is_ready():
-            return ""
+        deadline = time.monotonic() + _DISCOVERY_S
+        while not self._get_state.service_is_ready():
+            if time.monotonic() >= deadline:
+                return ""
+            time.sleep(0.02)
         try:
             response = self._spinning.call_service(self._get_state, GetState.Request(), 2.0, owner="policy")
         except NotReadyError:

@@ -87,10 +87,10 @@ class SpinningNode:
                 done.set()
 
         if not self.alive:
-            raise RuntimeError(f"node '{self.node.get_name()}' is closed")
+            raise RuntimeError(f"node '{self._thread.name}' is closed")
         self._executor.create_task(run)
         if not done.wait(_CALL_TIMEOUT_S):
-            raise RuntimeError(f"node '{self.node.get_name()}' did not answer within {_CALL_TIMEOUT_S:g} s")
+            raise RuntimeError(f"node '{self._thread.name}' did not answer within {_CALL_TIMEOUT_S:g} s")
         if outcome[1] is not None:
             raise outcome[1]
         return outcome[0]
