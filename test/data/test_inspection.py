@@ -34,10 +34,19 @@ def good_view(seed: int = 0, lag: int = 0) -> View:
     camera = CameraView(times, np.diff(times), changes, np.full(FRAMES, 100.0), ())
     names = ["dx", "dy", "dz", "rx", "ry", "rz", "gripper"]
     return View(
-    speed = np.abs(np.convolve(random.normal(size=FRAMES + 4), np.ones(5) / 5, mode="valid"))
-    speed = 0.2 * speed + 0.01
-        times, {"wrist": camera},
-    )  # fmt: skip
+        name=f"good #{seed}",
+        instruction="stack",
+        period_s=PERIOD_S,
+        actions=actions,
+        action_names=names,
+        state=np.zeros((FRAMES, 0)),
+        state_names=[],
+        speed=speed,
+        command=command,
+        opening=opening,
+        stamps_s=times,
+        cameras={"wrist": camera},
+    )
 
 
 def with_camera(view: View, **changes) -> View:
