@@ -19,13 +19,15 @@ from ament_index_python.packages import get_package_prefix, get_package_share_di
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "dream_vla_ros"
 
-# Imported only when a robot or a distribution that has them is there.
+# Imported only for a robot, a distribution or a data format that needs them.
 OPTIONAL = {
     "control_msgs",
     "franka_msgs",
     "interbotix_xs_msgs",
     "moveit_msgs",
     "rosbag2_py",
+    "tensorflow",
+    "tensorflow_datasets",
     "tf2_msgs",
 }
 # Import name -> rosdep key, where the two differ.
