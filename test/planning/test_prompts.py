@@ -6,7 +6,7 @@ import pytest
 
 from dream_vla_ros.planning.domain import Domain, Scene
 from dream_vla_ros.planning.outcomes import ActionCode, ActionRecord
-from dream_vla_ros.planning.prompts import goal_messages, planner_messages, question_messages
+from dream_vla_ros.planning.prompts import goal_messages, planner_messages
 from dream_vla_ros.planning.terms import GroundAction
 
 
@@ -63,13 +63,6 @@ def test_only_the_latest_actions_are_told(scene: Scene):
 def test_lists_are_asked_for_where_the_domain_wants_them(household: Domain):
     system, _ = planner_messages(Scene(household, {"a": "movable"}), ["g"])
     assert '"parameters": ["object", ...]' in text_of(system)
-
-
-def test_a_question_is_asked_as_it_is(scene: Scene):
-    system, user = question_messages(scene.domain, "Is it?", images=1)
-    assert "yes or no" in text_of(system)
-    assert "Question: Is it?" in text_of(user)
-    assert len(question_messages(None, "Is it?", images=3)[1]["content"]) == 4
 
 
 def test_a_goal_is_asked_for_in_the_domains_predicates(scene: Scene):

@@ -20,12 +20,14 @@ class Domain:
     :param name: As the PDDL file gives it, in lower case.
     :param pddl_text: The PDDL file's text.
     :param words: The YAML file's content.
+    :param base: The PDDL file as unified-planning has it, without objects.
     """
 
     name: str
     pddl_text: str
     signature: Signature
     words: Description
+    base: pddl.UpProblem
 
     @classmethod
     def from_files(cls, yaml_path: str | Path, pddl_path: str | Path | None = None) -> Domain:
@@ -45,7 +47,7 @@ class Domain:
         problem = pddl.read_domain(text, str(pddl_path))
         signature = pddl.signature_of(problem)
         words = build_description(data, signature, str(yaml_path))
-        return cls((problem.name or Path(pddl_path).stem).lower(), text, signature, words)
+        return cls((problem.name or Path(pddl_path).stem).lower(), text, signature, words, problem)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from .interfaces import Environment, ExecutionStatus, Grounder, Observation
 from .outcomes import ActionCode, ActionRecord, Answer, AnswerCode
 from .problem import Problem
 from .terms import Atom, GroundAction, Literal
-from .transition import TransitionModel
+from .transition import transition_model
 
 # A message with more reasons than this is no longer read to its end, by people or models.
 _MAX_REASONS = 4
@@ -32,7 +32,7 @@ class ActionExecutor:
         looks: int = 2,
     ) -> None:
         self.problem = problem
-        self.model = TransitionModel(problem)
+        self.model = transition_model(problem)
         self.belief = belief
         self._environment = environment
         self._grounder = grounder

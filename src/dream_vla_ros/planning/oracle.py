@@ -12,7 +12,7 @@ from .plan_text import format_plan
 from .planner import ClassicalPlanner
 from .problem import Problem
 from .terms import GroundAction, State
-from .transition import TransitionModel
+from .transition import transition_model
 
 
 class Oracle:
@@ -26,7 +26,7 @@ class Oracle:
         self._problem = problem
         self._world = world
         self._planner = planner if planner is not None else ClassicalPlanner()
-        self._model = TransitionModel(problem)
+        self._model = transition_model(problem)
         self._plans: dict[State, tuple[GroundAction, ...]] = {}
         self._atoms = {problem.scene.question(atom): atom for atom in problem.scene.askable_atoms()}
         if len(self._atoms) != len(problem.scene.askable_atoms()):

@@ -78,7 +78,7 @@ class Problem:
         :param initial: The atoms that are true at first.
         :raises ProblemError: Naming the object or predicate that does not fit.
         """
-        base = pddl.read_domain(domain.pddl_text, domain.name)
+        base = domain.base.clone()
         for object_name, type_name in objects.items():
             _add_object(base, object_name, type_name)
         scene = Scene(domain, {o.name: o.type.name for o in base.all_objects})

@@ -1,4 +1,4 @@
-"""What the model is told and asked."""
+"""What the model is told when it is to plan, or to put a task into predicates."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ action will be carried out; then you are asked again, with new images.
 Answer with JSON and nothing else, in this form:
 {form}
 If an action failed, think about why before you write it again."""
-
-_GROUNDER = "You look at a scene and answer a question about it. Answer with one word, yes or no."
 
 _TRANSLATOR = """\
 You turn a task in words into what must be true of the scene when it is done, as a list of predicates.
@@ -63,15 +61,6 @@ def planner_messages(
     ]
     system = _PLANNER.replace("{form}", _form(domain))
     return _chat(system, "\n\n".join(section for section in sections if section), images)
-
-
-def question_messages(domain: Domain | None, question: str, *, images: int = 1) -> list[Message]:
-    """Ask a yes/no question about the scene.
-
-    :param domain: What the scene is about; None tells nothing.
-    """
-    about = f"{domain.words.description}\n\n" if domain is not None and domain.words.description else ""
-    return _chat(_GROUNDER, f"{about}Question: {question}\n\nScene now:", images)
 
 
 def goal_messages(scene: Scene, task: str, *, images: int = 1) -> list[Message]:

@@ -11,7 +11,7 @@ from .interfaces import Execution, ExecutionStatus, Image, Observation
 from .outcomes import TaskCode, TaskInterrupted
 from .problem import Problem
 from .terms import GroundAction, State
-from .transition import TransitionModel
+from .transition import transition_model
 
 # What a failed action does, as in ViPlan: nothing (a missed grasp), or its object ends up beside where it was
 # meant to go, or beside where it came from.
@@ -41,7 +41,7 @@ class SymbolicEnvironment:
         if failure_probability > 0.0 and rng is None:
             raise PlanningError("actions that may fail need a random generator")
         self.problem = problem
-        self.model = TransitionModel(problem)
+        self.model = transition_model(problem)
         self.state: State = problem.initial
         self._failure_probability = failure_probability
         self._rng = rng

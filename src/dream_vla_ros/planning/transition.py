@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from unified_planning.engines.sequential_simulator import UPSequentialSimulator
 from unified_planning.exceptions import UPInvalidActionError
@@ -40,6 +40,12 @@ class _Effect:
 class _Operator:
     conditions: tuple[pddl.Formula, ...]
     effects: tuple[_Effect, ...]
+
+
+@lru_cache(maxsize=16)
+def transition_model(problem: Problem) -> TransitionModel:
+    """Return the transition model of a problem, made once: grounding its actions takes a while."""
+    return TransitionModel(problem)
 
 
 class TransitionModel:

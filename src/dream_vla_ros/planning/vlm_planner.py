@@ -15,10 +15,12 @@ from .plan_text import RawAction, parse_plan
 from .prompts import planner_messages
 from .resolve import Resolver
 from .session import Limits, Report, Session
-from .terms import NO_ACTION, GroundAction, Literal, State
+from .terms import NO_ACTION, GroundAction, Literal
 
 # The same failure twice may be bad luck; from then on the model is told.
 _REPEATS_BEFORE_NOTE = 2
+# How many actions a circle may have to be noticed.
+_CIRCLES = range(1, 5)
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,6 @@ class VlmPlanner:
         self._grammar = grammar
         self._resolver = Resolver(self._scene)
         self._session = Session(executor.belief, limits, report)
-        self._situations: list[State] = []
 
     def run(self) -> TaskResult:
         """Carry out the task."""
@@ -110,7 +111,6 @@ class VlmPlanner:
                 fault = plan.fault or f"the plan is empty, but {'; '.join(unmet)} is still to do"
                 session.enter(Stage.PLANNING, ())
                 session.add(ActionRecord(plan.meant, ActionCode.INVALID, f"not carried out; {fault}"))
-            self._situations.append(self._executor.belief.state)
 
     def _read(self, text: str) -> WrittenPlan:
         try:
@@ -147,8 +147,11 @@ class VlmPlanner:
         if repeats >= _REPEATS_BEFORE_NOTE:
             name = str(last.action) if last.action.name else "an answer that is no plan"
             notes.append(f"{name} has now failed {repeats} times in a row; do something else")
-        if last.succeeded and self._situations[-1] in self._situations[:-1]:
-            notes.append("the scene has been like this before: you are going in circles; do something else")
+        done = [record.action for record in records if record.succeeded]
+        if last.succeeded and any(done[-length:] == done[-2 * length : -length] for length in _CIRCLES):
+            notes.append(
+                "the last actions only repeat those before: you are going in circles; do something else"
+            )
         return notes
 
 
