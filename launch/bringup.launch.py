@@ -3,6 +3,7 @@
 The two are separate processes: the controller stays up, and holds the arm, whatever becomes of the policy.
 """
 
+from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch.utilities.type_utils import perform_typed_substitution
@@ -10,7 +11,6 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from dream_vla_ros.nodes.resources import robot_config
-from launch import LaunchDescription
 
 ARGUMENTS = (
     ("robot", None, "Robot: a name in config/ (tabletop, widowx, franka) or the path of a parameter file."),

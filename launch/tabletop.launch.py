@@ -7,6 +7,7 @@ Without a trained checkpoint the policy runs random weights: everything works bu
 import os
 from pathlib import Path
 
+from launch import LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     ExecuteProcess,
@@ -28,7 +29,6 @@ from dream_vla_ros.nodes.resources import (
     trained_tabletop_checkpoint,
     untrained_tabletop_folder,
 )
-from launch import LaunchDescription
 
 BRINGUP = str(Path(__file__).with_name("bringup.launch.py"))
 HALF = str(max((os.cpu_count() or 2) // 2, 1))

@@ -179,7 +179,9 @@ def check_installed(prefix: Path, share: Path) -> None:
         }
         assert expected, f"{folder} holds nothing to install"
         for path in expected:
-            assert (share / path).read_bytes() == (ROOT / path).read_bytes(), f"run 'make setup': {path}"
+            assert (share / path).is_file(), f"run 'make setup' to install {path}"
+            assert (share / path).is_file(), f"{path} is not installed; run 'make setup'"
+            assert (share / path).read_bytes() == (ROOT / path).read_bytes(), path
     assert (share / "package.xml").is_file()
 
 
