@@ -64,14 +64,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return module.run(parsed)
     except ImportError as error:
-        if error.name is None or error.name.partition(".")[0] not in ("rclpy", "dream_vla_msgs"):
-            raise
-        print(
-            f"error: {error}. ROS 2 is not on the search path: source /opt/ros/<distribution>/setup.bash "
-            "and the workspace, or '. scripts/env.sh' in the clone.",
-            file=sys.stderr,
-        )
+        print(f"error: {explain_missing_ros(error)}", file=sys.stderr)
         return EXIT_ERROR
+
+
+def explain_missing_ros(error: ImportError) -> str:
+    """Say what to do where ROS or the built messages are not on the search path.
+
+    :raises ImportError: The error itself, if something else is missing.
+    """
+    if error.name is None or error.name.partition(".")[0] not in ("rclpy", "dream_vla_msgs"):
+        raise error
+    return (
+        f"{error}. ROS 2 is not on the search path: source /opt/ros/<distribution>/setup.bash and the "
+        "workspace, or '. scripts/env.sh' in the clone."
+    )
 
 
 def split_ros_args(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+from dream_vla_ros.nodes.cli import explain_missing_ros
 from dream_vla_ros.nodes.cli_progress import ProgressLine
 from dream_vla_ros.nodes.demo_settings import Actor, SessionSettings
 from dream_vla_ros.nodes.resources import TABLETOP_LAYOUT, is_untrained, trained_tabletop_checkpoint
@@ -46,6 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         progress.end()
         print("interrupted; everything was stopped")
         return 130
+    except ImportError as error:
+        progress.end()
+        print(f"error: {explain_missing_ros(error)}", file=sys.stderr)
+        return 1
     except (RuntimeError, FileNotFoundError, ValueError) as error:
         progress.end()
         print(f"error: {error}", file=sys.stderr)
