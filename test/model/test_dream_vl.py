@@ -169,3 +169,56 @@ def test_an_answer_is_the_decoded_continuation(speaker):
 def test_an_answer_needs_the_tokenizer(model):
     with pytest.raises(ModelInputError, match="tokenizer"):
         model.generate([{"role": "user", "content": "hello"}])
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_the_prompt_is_run_again_as_often_as_asked(model, prompt, every):
+    lengths = []
+    handle = model.model.layers[0].register_forward_pre_hook(
+        lambda _, inputs: lengths.append(inputs[0].shape[1])
+    )
+    try:
+        ids = model.generate_ids(**prompt, max_new_tokens=6, steps=5, refresh_every=every)
+    finally:
+        handle.remove()
+    whole = ids.shape[1]
+    assert lengths == [whole if step % every == 0 else 7 for step in range(5)]
+    if every == 1:
+        assert torch.equal(ids, model.generate_ids(**prompt, max_new_tokens=6, steps=5))
+
+
+def test_a_kept_prompt_gives_nearly_the_same(model, prompt):
+    """Random weights attend everywhere alike, so an answer hardly depends on how the prompt saw its masks."""
+    exact = model.generate_ids(**prompt, max_new_tokens=12)
+    kept = model.generate_ids(**prompt, max_new_tokens=12, refresh_every=4)
+    assert (exact == kept).float().mean() > 0.8
+
+
+@pytest.mark.parametrize("every", [0, 1.5, True])
+def test_refreshing_is_counted(model, prompt, every):
+    with pytest.raises(ModelInputError, match="refresh_every"):
+        model.generate_ids(**prompt, max_new_tokens=3, refresh_every=every)
+
+
+def test_an_early_stop_saves_passes(model, prompt):
+    """Every place ends the text, so there is nothing left to say once the first place is settled."""
+    tokens, calls, history = model.config.tokens, [], []
+    direction = torch.randn(32, generator=torch.Generator().manual_seed(1))  # settles it before the last step
+    with torch.no_grad():
+        kept = model.lm_head.weight.clone()
+        model.lm_head.weight.zero_()
+        model.lm_head.weight[[tokens.eos, tokens.im_end]] = torch.stack([direction, -direction])
+    handle = model.model.norm.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        model.generate_ids(**prompt, max_new_tokens=12, how=Unmasking(12), history=history)
+        assert len(calls) == 12
+        needed = next(step for step, state in enumerate(history, 1) if state[0, 0] != tokens.mask)
+        calls.clear()
+        stopped = model.generate_ids(**prompt, max_new_tokens=12, how=Unmasking(12, stop_early=True))[0, -12:]
+    finally:
+        handle.remove()
+        with torch.no_grad():
+            model.lm_head.weight.copy_(kept)
+    assert len(calls) == needed < 12
+    assert stopped[0] in (tokens.eos, tokens.im_end)
+    assert set(stopped[1:].tolist()) == {tokens.pad}

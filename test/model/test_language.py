@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dream_vla_ros.model.config import DreamConfig
-from dream_vla_ros.model.language import LanguageModel, rotary_tables, take
+from dream_vla_ros.model.language import LanguageModel, PrefixCache, rotary_tables, take
 
 
 @pytest.fixture
@@ -100,3 +100,24 @@ def test_three_axes_with_equal_positions_are_one_axis(make_config):
     three = rotary_tables(positions.expand(3, 1, -1), config, torch.float32, config.mrope_section)
     for a, b in zip(one, three, strict=True):
         torch.testing.assert_close(a, b)
+
+
+@torch.no_grad()
+def test_a_kept_prefix_changes_nothing_while_nothing_changes(small):
+    _, model, x, (cos, sin) = small
+    caches = [PrefixCache(4) for _ in model.layers]
+    whole = model(x, (cos, sin), caches=caches)
+    behind = (cos[:, :, 4:], sin[:, :, 4:])
+    torch.testing.assert_close(model(x[:, 4:], behind, caches=caches), whole[:, 4:])
+    torch.testing.assert_close(model(x[:, 4:], behind, None, slice(1, 2), caches), whole[:, 5:6])
+
+
+@torch.no_grad()
+def test_a_kept_prefix_is_of_its_own_time(small):
+    _, model, x, (cos, sin) = small
+    caches = [PrefixCache(4) for _ in model.layers]
+    model(x, (cos, sin), caches=caches)
+    other = x.clone()
+    other[:, 5] += 1
+    kept = model(other[:, 4:], (cos[:, :, 4:], sin[:, :, 4:]), caches=caches)
+    assert not torch.allclose(kept, model(other, (cos, sin))[:, 4:], atol=1e-4)

@@ -102,3 +102,24 @@ def test_ending_early_is_discouraged_at_first():
 def test_nonsense_is_refused(arguments, words):
     with pytest.raises(ModelInputError, match=words):
         Unmasking(**arguments)
+
+
+@pytest.mark.parametrize(("early", "passes"), [(False, 4), (True, 2)])
+def test_nothing_behind_the_end_is_unmasked_after_an_early_stop(early, passes):
+    """The surest place is the first, and it ends the text; a quarter of four places is none at first."""
+    calls = []
+
+    def logits_at(tokens, masked):
+        calls.append(1)
+        return SHARP[masked]
+
+    masks = torch.full((4,), MASK)
+    tokens = unmask(masks, logits_at, MASK, Unmasking(4, stop_early=early), pad_id=5, end_ids=(0,))
+    assert tokens.tolist() == ([0, 5, 5, 5] if early else [0, 1, 2, 3])
+    assert len(calls) == passes
+
+
+def test_an_end_behind_masks_does_not_stop():
+    masks = torch.full((4,), MASK)
+    tokens = unmask(masks, lambda _, m: SHARP[m], MASK, Unmasking(4, stop_early=True), pad_id=5, end_ids=(3,))
+    assert tokens.tolist() == [0, 1, 2, 3]

@@ -13,7 +13,7 @@ from transformers.activations import ACT2FN
 
 from .config import DreamConfig
 from .errors import ModelInputError
-from .language import LanguageModel, Read
+from .language import LanguageModel, PrefixCache, Read
 from .vision import Grid, VisionTower
 
 
@@ -153,6 +153,7 @@ class DreamBackbone(nn.Module):
         rotary: tuple[Tensor, Tensor],
         read: Read | None = None,
         key_mask: Tensor | None = None,
+        caches: Sequence[PrefixCache] | None = None,
     ) -> Tensor:
         """Run the language model; see `LanguageModel.forward`."""
-        return self.model(embeds, rotary, key_mask, read)
+        return self.model(embeds, rotary, key_mask, read, caches)

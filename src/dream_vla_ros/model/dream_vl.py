@@ -13,11 +13,11 @@ from . import checkpoint
 from .backbone import DreamBackbone
 from .config import DreamConfig
 from .errors import CheckpointError, ModelInputError
-from .language import rotary_tables
+from .language import PrefixCache, rotary_tables
 from .positions import three_axis_positions
 from .processor import DreamProcessor, Image
 from .prompt import Message
-from .sampling import PUBLISHED_TOP_K, Unmasking, unmask
+from .sampling import PUBLISHED_TOP_K, LogitsAt, Unmasking, unmask
 from .tokenizer import has_tokenizer, with_token_ids
 from .vision import Grid
 from .yes_no import yes_probabilities
@@ -66,6 +66,7 @@ class DreamVL(DreamBackbone):
         generator: torch.Generator | None = None,
         *,
         how: Unmasking | None = None,
+        refresh_every: int = 1,
         history: list[Tensor] | None = None,
     ) -> Tensor:
         """Continue a prompt by `max_new_tokens` tokens, unmasked in `steps` passes.
@@ -77,6 +78,8 @@ class DreamVL(DreamBackbone):
         :param algorithm: `origin`, `maskgit_plus`, `topk_margin` or `entropy`.
         :param generator: source of every draw; torch's default if None.
         :param how: everything about unmasking at once, instead of `steps`, `algorithm` and `temperature`.
+        :param refresh_every: run the prompt again at every so many steps, and reuse its keys and values in
+            between: 1 is exact, more is faster and approximate.
         :param history: if given, the new tokens (1, max_new_tokens) after each step are appended.
         :returns: (1, S + max_new_tokens) ids.
         :raises ModelInputError: naming the argument that does not fit.
@@ -88,23 +91,51 @@ class DreamVL(DreamBackbone):
         ids, patches, grids = self.read_prompt(input_ids, pixel_values, image_grid_thw)
         if len(ids) != 1:
             raise ModelInputError(f"input_ids has {len(ids)} rows; generate one answer at a time")
+        if isinstance(refresh_every, bool) or not isinstance(refresh_every, int) or refresh_every < 1:
+            raise ModelInputError(f"refresh_every must be a positive whole number, not {refresh_every!r}")
         tokens = self.config.tokens
-        prompt = self.embed(ids, patches, grids)
         masks = torch.full((max_new_tokens,), tokens.mask, device=self.device)
         rotary = self._rotary(torch.cat([ids[0], masks]), grids)
-        read = slice(ids.shape[1] - 1, ids.shape[1] - 1 + max_new_tokens)
+        logits_at = self._logits_behind(
+            self.embed(ids, patches, grids), rotary, max_new_tokens, refresh_every
+        )
+        seen: list[Tensor] = []
+        new = unmask(
+            masks,
+            logits_at,
+            tokens.mask,
+            how,
+            pad_id=tokens.pad,
+            end_ids=(tokens.eos, tokens.im_end),
+            generator=generator,
+            history=None if history is None else seen,
+        )
+        if history is not None:
+            history.extend(state[None] for state in seen)
+        return torch.cat([ids, new[None]], dim=1)
+
+    def _logits_behind(
+        self, prompt: Tensor, rotary: tuple[Tensor, Tensor], count: int, refresh_every: int
+    ) -> LogitsAt:
+        """Return what scores the masked places among the `count` behind a prompt, call by call."""
+        first = prompt.shape[1] - 1  # one to the left of the new tokens
+        caches: list[PrefixCache] = []
+        calls = 0
 
         def logits_at(new: Tensor, masked: Tensor) -> Tensor:
-            embeds = torch.cat([prompt, self.model.embed_tokens(new)[None]], dim=1)
-            return self.logits(self.hidden_states(embeds, rotary, read)[0, masked])
+            nonlocal calls, caches
+            whole = calls % refresh_every == 0
+            calls += 1
+            if whole:
+                caches = [PrefixCache(first) for _ in self.model.layers]
+            fresh = 0 if whole else first
+            embeds = torch.cat([prompt[:, fresh:], self.model.embed_tokens(new)[None]], dim=1)
+            tables = (rotary[0][:, :, fresh:], rotary[1][:, :, fresh:])
+            read = slice(first - fresh, first - fresh + count)
+            hidden = self.hidden_states(embeds, tables, read, caches=None if refresh_every == 1 else caches)
+            return self.logits(hidden[0, masked])
 
-        steps_seen: list[Tensor] | None = None if history is None else []
-        new = unmask(
-            masks, logits_at, tokens.mask, how, pad_id=tokens.pad, generator=generator, history=steps_seen
-        )
-        if history is not None and steps_seen is not None:
-            history.extend(state[None] for state in steps_seen)
-        return torch.cat([ids, new[None]], dim=1)
+        return logits_at
 
     def generate(
         self,
@@ -120,6 +151,8 @@ class DreamVL(DreamBackbone):
         top_k: int | None = PUBLISHED_TOP_K,
         alg_temp: float | None = None,
         eos_penalty: float = 0.0,
+        stop_early: bool = False,
+        refresh_every: int = 1,
         generator: torch.Generator | None = None,
     ) -> str:
         """Answer a conversation.
@@ -128,16 +161,20 @@ class DreamVL(DreamBackbone):
         :param images: uint8 RGB (height, width, 3), one per image part.
         :param videos: the frames of each video part.
         :param steps: forward passes; None is one per new token.
+        :param algorithm: as the options of sampling, see `Unmasking`.
+        :param refresh_every: see `generate_ids`.
         :returns: the answer, up to the end of the assistant's turn.
         :raises ModelInputError: naming the argument that does not fit.
         """
         if self.processor is None:
             raise ModelInputError("generate needs the checkpoint's tokenizer files; generate_ids does not")
         steps = max_new_tokens if steps is None else steps
-        how = Unmasking(steps, algorithm, temperature, top_p, top_k, alg_temp, eos_penalty)
+        how = Unmasking(steps, algorithm, temperature, top_p, top_k, alg_temp, eos_penalty, stop_early)
         inputs = self.processor.encode(messages, images, videos)
         prompt = (inputs["input_ids"], inputs.get("pixel_values"), inputs.get("image_grid_thw"))
-        ids = self.generate_ids(*prompt, max_new_tokens, how=how, generator=generator)
+        ids = self.generate_ids(
+            *prompt, max_new_tokens, how=how, refresh_every=refresh_every, generator=generator
+        )
         return self.processor.decode(ids[0, prompt[0].shape[1] :])
 
     def yes_probabilities(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,24 @@ from .config import DreamConfig
 
 Read = slice | Tensor
 """Places whose result is wanted: a slice of the sequence, or indices (batch, places)."""
+
+
+@dataclass
+class PrefixCache:
+    """One layer's keys and values of the first `length` places, while only what follows them is run again.
+
+    Exact only as long as nothing changes behind the prefix, since it attends there, too.
+    """
+
+    length: int
+    kept: tuple[Tensor, Tensor] | None = None
+
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep the prefix of a whole pass; put the kept one in front of a partial pass."""
+        if self.kept is None:
+            self.kept = k[:, :, : self.length], v[:, :, : self.length]
+            return k, v
+        return torch.cat([self.kept[0], k], dim=2), torch.cat([self.kept[1], v], dim=2)
 
 
 def rotary_tables(
@@ -57,7 +76,12 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
 
     def forward(
-        self, x: Tensor, rotary: tuple[Tensor, Tensor], key_mask: Tensor | None, read: Read | None
+        self,
+        x: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        key_mask: Tensor | None,
+        read: Read | None,
+        cache: PrefixCache | None,
     ) -> Tensor:
         """Attend from the places in `read` to every place.
 
@@ -67,6 +91,8 @@ class Attention(nn.Module):
         cos, sin = rotary
         k = _rotate(self._heads(self.k_proj(x)), cos, sin)
         v = self._heads(self.v_proj(x))
+        if cache is not None:
+            k, v = cache.extend(k, v)
         if read is not None:
             cos, sin = (take(t.expand(x.shape[0], -1, -1, -1)[:, 0], read)[:, None] for t in (cos, sin))
         q = _rotate(self._heads(self.q_proj(take(x, read))), cos, sin)
@@ -103,10 +129,15 @@ class DecoderLayer(nn.Module):
         self.post_attention_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
 
     def forward(
-        self, x: Tensor, rotary: tuple[Tensor, Tensor], key_mask: Tensor | None, read: Read | None = None
+        self,
+        x: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        key_mask: Tensor | None = None,
+        read: Read | None = None,
+        cache: PrefixCache | None = None,
     ) -> Tensor:
         """Return the layer's output at the places in `read` (all, if None)."""
-        x = take(x, read) + self.self_attn(self.input_layernorm(x), rotary, key_mask, read)
+        x = take(x, read) + self.self_attn(self.input_layernorm(x), rotary, key_mask, read, cache)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -125,16 +156,19 @@ class LanguageModel(nn.Module):
         rotary: tuple[Tensor, Tensor],
         key_mask: Tensor | None = None,
         read: Read | None = None,
+        caches: Sequence[PrefixCache] | None = None,
     ) -> Tensor:
         """Compute hidden states; the last layer works only where they are read.
 
         :param embeds: (batch, length, hidden_size).
         :param key_mask: (batch, 1, 1, length) bool, False at padding; None if there is none.
+        :param caches: one per layer; once filled, `embeds` and `rotary` are those behind the prefix alone.
         :returns: (batch, places, hidden_size).
         """
-        for layer in self.layers[:-1]:
-            embeds = layer(embeds, rotary, key_mask)
-        return self.norm(self.layers[-1](embeds, rotary, key_mask, read))
+        each: Sequence[PrefixCache | None] = [None] * len(self.layers) if caches is None else caches
+        for layer, cache in zip(self.layers[:-1], each[:-1], strict=True):
+            embeds = layer(embeds, rotary, key_mask, None, cache)
+        return self.norm(self.layers[-1](embeds, rotary, key_mask, read, each[-1]))
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

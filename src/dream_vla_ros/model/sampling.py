@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,6 +33,7 @@ class Unmasking:
     :param top_k: count only that many tokens, in the draw and in the confidence; None counts all.
     :param alg_temp: above 0, the places to unmask are drawn by their confidence, too.
     :param eos_penalty: how strongly ending early is discouraged in the first steps.
+    :param stop_early: stop as soon as nothing is masked before the first end token; the rest is padding.
     """
 
     steps: int
@@ -42,6 +43,7 @@ class Unmasking:
     top_k: int | None = PUBLISHED_TOP_K
     alg_temp: float | None = None
     eos_penalty: float = 0.0
+    stop_early: bool = False
 
     def __post_init__(self) -> None:
         if self.algorithm not in ALGORITHMS:
@@ -64,6 +66,7 @@ def unmask(
     *,
     candidates: Tensor | None = None,
     pad_id: int | None = None,
+    end_ids: Sequence[int] = (),
     generator: torch.Generator | None = None,
     history: list[Tensor] | None = None,
 ) -> Tensor:
@@ -72,7 +75,8 @@ def unmask(
     :param tokens: (places,) ids, some or all of them `mask_id`.
     :param logits_at: the model.
     :param candidates: ids that the columns of the logits stand for; None if they are the vocabulary.
-    :param pad_id: the token that `eos_penalty` discourages.
+    :param pad_id: the token that `eos_penalty` discourages, and that fills up after an early stop.
+    :param end_ids: tokens that end the text, for `stop_early`.
     :param generator: source of randomness, on any device; torch's default if None.
     :param history: if given, the tokens after each step are appended.
     :returns: (places,); masks remain only where the model itself predicts the mask token.
@@ -89,9 +93,22 @@ def unmask(
                 logits[:, column] += how.eos_penalty * float(torch.log(1 - times[step] + LAST_TIME))
             share = 1 - times[step + 1] / times[step] if step < how.steps - 1 else torch.tensor(1.0)
             tokens[masked] = _fill(logits, count, share, mask_id, how, candidates, generator)
+        if (
+            how.stop_early
+            and pad_id is not None
+            and (end := _settled_end(tokens, mask_id, end_ids)) is not None
+        ):
+            tokens[end + 1 :] = pad_id
         if history is not None:
             history.append(tokens.clone())
     return tokens
+
+
+def _settled_end(tokens: Tensor, mask_id: int, end_ids: Sequence[int]) -> int | None:
+    """Return the place of the first end token if nothing before it is masked."""
+    listed = tokens.tolist()
+    end = next((place for place, token in enumerate(listed) if token in end_ids), None)
+    return None if end is None or mask_id in listed[:end] else end
 
 
 def _fill(
