@@ -1,0 +1,1 @@
+"""Fine-tuning: samples, objectives and LoRA, and checkpoints in the published layout; no ROS."""

@@ -1,0 +1,212 @@
+"""Expert demonstrations of the simulated tabletop as training samples.
+
+What a camera of the simulation sees goes through the very steps that live images go through, and states and
+motions through the embodiment's own writers, so that training and driving cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from dream_vla_ros.embodiment import Embodiment
+from dream_vla_ros.geometry import Array, Pose
+from dream_vla_ros.images import Preprocessing, RGBImage, preprocess, rotate_180
+from dream_vla_ros.policy.actions import ActionCodec, Motion
+from dream_vla_ros.policy.proprio import ProprioWriter
+from dream_vla_ros.robot_state import RobotState
+from dream_vla_ros.sim.appearance import CLOSED_COLOURS, MODEST_VARIATION, Variation
+from dream_vla_ros.sim.arm import ARM_JOINT_NAMES, FINGER_JOINT_NAMES
+from dream_vla_ros.sim.environment import TabletopEnv
+from dream_vla_ros.sim.goals import Lifted, Pushed, Stacked
+from dream_vla_ros.sim.imagined import ImaginedTable
+from dream_vla_ros.sim.rollout import Episode, RecoveryNoise, run_episode
+from dream_vla_ros.sim.state import TableState
+from dream_vla_ros.sim.tasks import Task, closed_tasks
+from dream_vla_ros.training.store import Samples, has_shard, write_shard
+
+BLOCK_LABEL = "blocks"
+BLOCK_NUMBERS = 5
+"""Of each colour: the block's place relative to the end effector (3) [m, base axes], and cosine and sine of
+four times its turn relative to the gripper; NaN where no block has that colour."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What demonstrations are made of.
+
+    :param episodes: How many.
+    :param seed: Seed of the first; they count up.
+    :param shares: Weight of lifting, stacking and pushing in the draw of tasks.
+    :param num_blocks: Numbers of blocks on the table, drawn evenly.
+    :param camera_pixels: Side of the rendered images, as the simulation node publishes them.
+    :param noise: Kicks that the expert has to recover from.
+    :param variation: How far looks differ between episodes.
+    :param episodes_per_shard: Written at once; what is lost when the making is cut short.
+    """
+
+    episodes: int
+    seed: int = 1_000_000
+    shares: tuple[float, float, float] = (0.35, 0.4, 0.25)
+    num_blocks: tuple[int, ...] = (3, 4)
+    camera_pixels: int = 224
+    noise: RecoveryNoise = field(default_factory=RecoveryNoise)
+    variation: Variation = MODEST_VARIATION
+    episodes_per_shard: int = 25
+
+    def task(self, episode: int) -> tuple[Task, int]:
+        """Draw the task of an episode and the number of blocks on the table."""
+        rng = np.random.default_rng([self.seed + episode, 2])
+        kind = (Lifted, Stacked, Pushed)[int(rng.choice(3, p=np.array(self.shares) / sum(self.shares)))]
+        known = [task for task in closed_tasks() if isinstance(task.goal, kind)]
+        return known[int(rng.integers(len(known)))], int(rng.choice(self.num_blocks))
+
+
+def write_demonstrations(
+    store: str | Path,
+    recipe: Recipe,
+    embodiment: Embodiment,
+    images: Preprocessing,
+    *,
+    workers: int = 1,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> None:
+    """Make what is missing of a store of demonstrations.
+
+    :param images: As the model's images are made; the crop is left to training.
+    :param workers: Processes to share the work; the samples do not depend on how many.
+    :param progress: Called with the shards there are and those there will be.
+    """
+    names = [f"expert-{at:05d}" for at in range(-(-recipe.episodes // recipe.episodes_per_shard))]
+    missing = [at for at, name in enumerate(names) if not has_shard(store, name)]
+    progress(len(names) - len(missing), len(names))
+    make = functools.partial(_make_shard, Path(store), recipe, embodiment, images)
+    # Fresh processes: a graphics context must not be inherited.
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(missing)) or 1) as pool:
+        for done, _ in enumerate(pool.imap_unordered(make, missing), start=len(names) - len(missing) + 1):
+            progress(done, len(names))
+
+
+def demonstrations(
+    recipe: Recipe, embodiment: Embodiment, images: Preprocessing, episodes: Sequence[int]
+) -> Iterator[Samples]:
+    """Run episodes one after another and yield the samples of each that succeeded.
+
+    :param episodes: Their numbers within the recipe.
+    """
+    environments: dict[int, TabletopEnv] = {}
+    encoder = EpisodeEncoder(embodiment, images)
+    try:
+        for number in episodes:
+            task, num_blocks = recipe.task(number)
+            if num_blocks not in environments:
+                environments[num_blocks] = TabletopEnv(
+                    num_blocks=num_blocks,
+                    image_size=(recipe.camera_pixels, recipe.camera_pixels),
+                    variation=recipe.variation,
+                    period_s=embodiment.action.period_s,
+                )
+            episode = run_episode(
+                environments[num_blocks],
+                task,
+                recipe.seed + number,
+                noise=recipe.noise,
+                chunk_size=embodiment.action.chunk_size,
+                vary_words=True,
+            )
+            if episode.success:
+                yield encoder(episode, number)
+    finally:
+        for environment in environments.values():
+            environment.close()
+
+
+class EpisodeEncoder:
+    """Turns episodes of the simulation into samples of one robot.
+
+    :param embodiment: Says cameras, state and action conventions.
+    :param images: As the model's images are made; the crop is left to training.
+    """
+
+    def __init__(self, embodiment: Embodiment, images: Preprocessing) -> None:
+        self._embodiment = embodiment
+        self._images = Preprocessing(images.size, jpeg=images.jpeg, crop_area=1.0)
+        self._codec = ActionCodec.from_embodiment(embodiment)
+        self._proprio = ProprioWriter(embodiment)
+
+    def __call__(self, episode: Episode, number: int) -> Samples:
+        """Encode one episode.
+
+        :param number: What to call it.
+        """
+        poses = [Pose(row[:3], row[3:]) for row in episode.end_effector]
+        return Samples(
+            images=self._model_images(episode),
+            actions=np.stack([self._actions(*row) for row in zip(episode.chunks, poses, strict=True)]),
+            proprio=self._states(episode, poses),
+            instructions=[episode.instruction] * len(episode),
+            episode=np.full(len(episode), number, dtype=np.int64),
+            labels={BLOCK_LABEL: block_labels(episode)},
+        )
+
+    def _model_images(self, episode: Episode) -> np.ndarray:
+        views = []
+        for camera in self._embodiment.cameras:
+            frames = episode.images[camera.name]
+            views.append(np.stack([self._model_image(frame, camera.rotate_180) for frame in frames]))
+        return np.stack(views, axis=1)
+
+    def _model_image(self, image: RGBImage, turned: bool) -> RGBImage:
+        return preprocess(rotate_180(image) if turned else image, self._images)
+
+    def _actions(self, chunk: Array, pose: Pose) -> np.ndarray:
+        motion = Motion(chunk[:, :3], chunk[:, 3:6], chunk[:, 6])
+        return self._codec.to_actions(motion, pose.quaternion).astype(np.float32)
+
+    def _states(self, episode: Episode, poses: Sequence[Pose]) -> np.ndarray:
+        names = (*ARM_JOINT_NAMES, *FINGER_JOINT_NAMES)
+        states = [
+            RobotState(0, 0, pose, dict(zip(names, joints, strict=True)), gripper=float(gripper))
+            for pose, joints, gripper in zip(poses, episode.joints, episode.gripper, strict=True)
+        ]
+        return np.stack([self._proprio(state) for state in states]).astype(np.float32)
+
+
+def block_labels(episode: Episode) -> np.ndarray:
+    """Return where the blocks are from the gripper (T, colours, 5), colours as in ``CLOSED_COLOURS``."""
+    labels = np.full((len(episode), len(CLOSED_COLOURS), BLOCK_NUMBERS), np.nan, dtype=np.float32)
+    for at, row in enumerate(episode.end_effector):
+        blocks = {colour: Pose(poses[at, :3], poses[at, 3:]) for colour, poses in episode.blocks.items()}
+        table = ImaginedTable.from_state(TableState(0.0, Pose(row[:3], row[3:]), 0.0, blocks))
+        for colour, block in table.blocks.items():
+            turn = 4.0 * (block.yaw - table.yaw)
+            place = block.position - table.position
+            labels[at, CLOSED_COLOURS.index(colour)] = [*place, np.cos(turn), np.sin(turn)]
+    return labels
+
+
+def _make_shard(store: Path, recipe: Recipe, embodiment: Embodiment, images: Preprocessing, at: int) -> None:
+    first = at * recipe.episodes_per_shard
+    numbers = range(first, min(first + recipe.episodes_per_shard, recipe.episodes))
+    parts = list(demonstrations(recipe, embodiment, images, numbers))
+    write_shard(store, f"expert-{at:05d}", concatenate(parts))
+
+
+def concatenate(parts: Sequence[Samples]) -> Samples:
+    """Put samples one after another.
+
+    :param parts: At least one, all with the same labels.
+    """
+    return Samples(
+        images=np.concatenate([part.images for part in parts]),
+        actions=np.concatenate([part.actions for part in parts]),
+        proprio=np.concatenate([part.proprio for part in parts]),
+        instructions=[text for part in parts for text in part.instructions],
+        episode=np.concatenate([part.episode for part in parts]),
+        labels={key: np.concatenate([part.labels[key] for part in parts]) for key in parts[0].labels},
+    )

@@ -1,0 +1,243 @@
+"""Train the small Dream-VLA of the simulated tabletop, end to end, and write it as a checkpoint.
+
+Stages, each resumed where it was cut short: expert demonstrations with recovery noise; alignment, in which the
+words for blocks learn where the blocks are; actions by flow matching, with the alignment loss kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+
+from dream_vla_ros.embodiment import Embodiment
+from dream_vla_ros.images import Preprocessing
+from dream_vla_ros.model.config import DreamConfig
+from dream_vla_ros.model.dream_vla import DreamVLAForActionPrediction
+from dream_vla_ros.model.initialize import random_model
+from dream_vla_ros.model.processor import DreamVLAProcessor
+from dream_vla_ros.model.statistics import DatasetStatistics
+from dream_vla_ros.model.tokenizer import with_token_ids
+from dream_vla_ros.policy.preprocessing import preprocessing_of
+from dream_vla_ros.sim.appearance import CLOSED_COLOURS
+from dream_vla_ros.training.alignment import NamedPlaces, PlaceHead
+from dream_vla_ros.training.augment import Augmentation
+from dream_vla_ros.training.batches import BatchMaker
+from dream_vla_ros.training.demonstrations import BLOCK_LABEL, BLOCK_NUMBERS, Recipe, write_demonstrations
+from dream_vla_ros.training.learners import ActionLearner, AlignmentLearner, Feeder
+from dream_vla_ros.training.memory import MALLOC_SETTINGS
+from dream_vla_ros.training.order import SampleOrder
+from dream_vla_ros.training.progress import TrainingProgress
+from dream_vla_ros.training.publish import publish_tabletop
+from dream_vla_ros.training.settings import TrainSettings
+from dream_vla_ros.training.store import SampleStore
+from dream_vla_ros.training.trainer import Trainer
+
+ROOT = Path(__file__).resolve().parents[3]
+KEY = "tabletop"
+STAGES = ("alignment", "actions")
+WEIGHTS = "weights.pt"
+# Matrices of a network this narrow begin larger than the published 7B's, or its first steps teach nothing.
+_INITIAL_SPREAD = 0.05
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what comes out.
+
+    :param layout: Folder with the model's config, tokenizer and action bounds.
+    :param embodiment: Parameter file of the robot.
+    """
+
+    layout: Path = ROOT / "models" / "tabletop_tiny"
+    embodiment: Path = ROOT / "config" / "tabletop.yaml"
+    demonstrations: Recipe = field(default_factory=lambda: Recipe(episodes=5000))
+    augmentation: Augmentation = field(default_factory=lambda: Augmentation(1.0, 0.08, 0.1, 0.1, 0.0))
+    alignment: TrainSettings = field(
+        default_factory=lambda: TrainSettings(
+            steps=3000,
+            batch_size=32,
+            learning_rate=1.5e-3,
+            warmup_steps=50,
+            constant_share=0.6,
+            final_rate=0.3,
+            betas=(0.9, 0.98),
+            ema_decay=0.99,
+            seed=1,
+            save_every=50,
+        )
+    )
+    actions: TrainSettings = field(
+        default_factory=lambda: TrainSettings(
+            steps=3000,
+            batch_size=32,
+            learning_rate=1e-3,
+            warmup_steps=50,
+            constant_share=0.3,
+            final_rate=0.02,
+            betas=(0.9, 0.98),
+            ema_decay=0.99,
+            seed=2,
+            save_every=50,
+        )
+    )
+    alignment_weight: float = 0.3
+
+
+def train(plan: Plan, folder: Path, stage: str) -> None:
+    """Run one training stage on demonstrations that are there, and keep the averaged weights.
+
+    :param stage: ``alignment`` or ``actions``.
+    """
+    store = SampleStore(folder / "demonstrations")
+    model = fresh_model(plan, store)
+    processor = cast(DreamVLAProcessor, DreamVLAProcessor.from_pretrained(plan.layout))
+    head = PlaceHead(model.config.hidden_size, BLOCK_NUMBERS)
+    places = NamedPlaces(processor, CLOSED_COLOURS)
+    maker = BatchMaker(model, processor, KEY)
+    model.requires_grad_(True)
+    model.lm_head.requires_grad_(False)  # no token is predicted here
+    align = stage == "alignment"
+    settings = plan.alignment if align else plan.actions
+    learner: AlignmentLearner | ActionLearner
+    if align:
+        learner = AlignmentLearner(model, head, places)
+    else:
+        learner = ActionLearner(model, head, places, alignment_weight=plan.alignment_weight)
+        learner.load_state_dict(torch.load(folder / "alignment" / WEIGHTS, weights_only=True))
+    trainer = Trainer(
+        learner,
+        Feeder(store, maker, plan.augmentation, label=BLOCK_LABEL, names=CLOSED_COLOURS, align=align),
+        SampleOrder(np.arange(len(store)), settings.batch_size, settings.seed),
+        settings,
+        folder / stage,
+        progress=TrainingProgress(stage, settings.steps),
+    )
+    trainer.run()
+    with trainer.averaged():
+        if trainer.is_main:
+            _save(learner.state_dict(), folder / stage / WEIGHTS)
+
+
+def fresh_model(plan: Plan, store: SampleStore) -> DreamVLAForActionPrediction:
+    """Make the model with random weights and the statistics of the demonstrations."""
+    config = with_token_ids(DreamConfig.from_folder(plan.layout), plan.layout, for_actions=True)
+    raw = dict(config.raw) | {"image_jpeg": False, "image_crop_area": plan.augmentation.crop_area}
+    raw["initializer_range"] = _INITIAL_SPREAD
+    config = replace(config, raw=raw, initializer_range=_INITIAL_SPREAD)
+    statistics = tabletop_statistics(plan.layout, store)
+    return random_model(
+        config,
+        action_dim=statistics.action[KEY].dim,
+        proprio_dim=statistics.proprio[KEY].dim,
+        statistics=statistics,
+        seed=plan.demonstrations.seed,
+    )
+
+
+def tabletop_statistics(layout: Path, store: SampleStore) -> DatasetStatistics:
+    """Return the layout's bounds of actions, which are the expert's, and the states' percentiles."""
+    data = json.loads((layout / "dataset_statistics.json").read_text(encoding="utf-8"))
+    states = store.column("proprio").astype(np.float64)
+    low, high = np.quantile(states, [0.01, 0.99], axis=0)
+    data[KEY]["proprio"] = {
+        "mean": states.mean(axis=0).tolist(),
+        "std": states.std(axis=0).tolist(),
+        "min": states.min(axis=0).tolist(),
+        "max": states.max(axis=0).tolist(),
+        "q01": low.tolist(),
+        "q99": high.tolist(),
+    }
+    data[KEY]["num_transitions"] = len(store)
+    data[KEY]["num_trajectories"] = len(np.unique(store.column("episode")))
+    return DatasetStatistics(data, "demonstrations")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train from the command line.
+
+    :param argv: Arguments, ``sys.argv[1:]`` by default.
+    :returns: The exit status.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, default=Path("out/train-tabletop"), help="where stages are kept")
+    parser.add_argument("--out", type=Path, default=ROOT / "models" / KEY, help="checkpoint folder to write")
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count() or 1, help="processes to share the work"
+    )
+    parser.add_argument("--episodes", type=int, default=Plan().demonstrations.episodes)
+    parser.add_argument("--alignment-steps", type=int, default=Plan().alignment.steps)
+    parser.add_argument("--action-steps", type=int, default=Plan().actions.steps)
+    parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
+    plan = _plan(arguments)
+    if arguments.stage:
+        torch.set_num_threads(1)
+        train(plan, arguments.work, arguments.stage)
+        return 0
+    embodiment = Embodiment.from_file(plan.embodiment)
+    write_demonstrations(
+        arguments.work / "demonstrations",
+        plan.demonstrations,
+        embodiment,
+        _preprocessing(plan),
+        workers=arguments.processes,
+        progress=lambda done, total: print(f"demonstrations: {done} of {total} shards", flush=True),
+    )
+    given = list(argv if argv is not None else sys.argv[1:])
+    for stage in STAGES:
+        if (arguments.work / stage / WEIGHTS).exists():
+            continue
+        if status := _train_in_processes(arguments.processes, [*given, "--stage", stage]):
+            return status
+    publish_tabletop(
+        plan.layout,
+        arguments.work,
+        arguments.out,
+        fresh_model(plan, SampleStore(arguments.work / "demonstrations")),
+    )
+    print(f"wrote {arguments.out}")
+    return 0
+
+
+def _plan(arguments: argparse.Namespace) -> Plan:
+    plan = Plan()
+    return replace(
+        plan,
+        demonstrations=replace(plan.demonstrations, episodes=arguments.episodes),
+        alignment=replace(plan.alignment, steps=arguments.alignment_steps),
+        actions=replace(plan.actions, steps=arguments.action_steps),
+    )
+
+
+def _preprocessing(plan: Plan) -> Preprocessing:
+    raw = json.loads((plan.layout / "config.json").read_text(encoding="utf-8"))
+    return replace(preprocessing_of(raw, str(plan.layout)), jpeg=False, crop_area=plan.augmentation.crop_area)
+
+
+def _train_in_processes(processes: int, argv: list[str]) -> int:
+    # One thread each: processes that meet once a step share two cores better than threads that meet at
+    # every layer.
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command = [sys.executable, *launch, "-m", "dream_vla_ros.training.tabletop", *argv]
+    environment = {**os.environ, **MALLOC_SETTINGS, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
+def _save(state: dict[str, torch.Tensor], path: Path) -> None:
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    os.replace(partial, path)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
