@@ -10,8 +10,7 @@ class ActionTokens:
     """Map numbers in [-1, 1] to token ids and back.
 
     Bin b of 1..bins is token `tokenizer_length - b`; a bin decodes to its centre, the outermost (only 1
-    itself
-    falls into it) to the centre of the last interval.
+    itself falls into it) to the centre of the last interval.
     """
 
     def __init__(self, tokenizer_length: int, bins: int = 256) -> None:

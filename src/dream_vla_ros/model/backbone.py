@@ -107,8 +107,7 @@ class DreamBackbone(nn.Module):
         if low < 0 or high >= self.config.vocab_size:
             raise ModelInputError(
                 f"input_ids holds {low if low < 0 else high}, outside the vocabulary of "
-                f"{self.config.vocab_size}: "
-                "were they made with another checkpoint's tokenizer?"
+                f"{self.config.vocab_size}: were they made with another checkpoint's tokenizer?"
             )
         tokens = self.config.tokens
         places = int(((ids == tokens.image) | (ids == tokens.video)).sum())
@@ -137,14 +136,13 @@ class DreamBackbone(nn.Module):
         count = sum(t * h * w for t, h, w in grids)
         if tuple(patches.shape) != (count, vision.patch_width):
             raise ModelInputError(
-                f"pixel_values is {tuple(patches.shape)}, but image_grid_thw and the model's patches make it "
-                f"{(count, vision.patch_width)}"
+                f"pixel_values is {tuple(patches.shape)}, but image_grid_thw and the model's patches make "
+                f"it {(count, vision.patch_width)}"
             )
         if count // vision.patches_per_token != places:
             raise ModelInputError(
                 f"input_ids has {places} image places, but the images give "
-                f"{count // vision.patches_per_token} "
-                "tokens: build the prompt for the same images"
+                f"{count // vision.patches_per_token} tokens: build the prompt for the same images"
             )
 
     def hidden_states(

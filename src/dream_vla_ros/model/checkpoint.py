@@ -1,7 +1,7 @@
 """Read checkpoint folders: base or fine-tuned Dream-VLA, and Dream-VL.
 
-Weights are mapped from disk and moved tensor by tensor, so that a 16 GB checkpoint never exists twice.
-No code of a folder is ever run.
+Weights are mapped from disk and moved tensor by tensor, so that a 16 GB checkpoint never exists twice. No
+code of a folder is ever run.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ def load_parts(
             raise CheckpointError(f"{path / STATISTICS} is missing: without it actions have no units")
         if all(entry.dim != head.action_dim for entry in statistics.action.values()):
             raise CheckpointError(
-                f"{statistics.source} has no dataset of {head.action_dim} action dimensions, which the head "
-                "predicts"
+                f"{statistics.source} has no dataset of {head.action_dim} action dimensions, which the "
+                "head predicts"
             )
     else:
         _ = statistics.action_dim  # the datasets must agree where no head says it
@@ -115,8 +115,8 @@ def load_parts(
         file = find_component(path, "noisy_action_projector")
         if file is None:
             raise CheckpointError(
-                f"{path} has no noisy_action_projector--*_checkpoint.pt, which objective {objective.value!r} "
-                "needs"
+                f"{path} has no noisy_action_projector--*_checkpoint.pt, which objective "
+                f"{objective.value!r} needs"
             )
         parts["noisy_action_projector"] = load_token_projector(file, width, 1)
     if (file := find_component(path, "proprio_projector")) is not None:
@@ -133,9 +133,8 @@ def load_action_head(folder: Path, objective: str, hidden_size: int) -> ActionHe
     if file is None:
         raise CheckpointError(
             f"{folder} has no action_head--*_checkpoint.pt, which objective {objective!r} needs: it is a "
-            "base "
-            "checkpoint (only the objectives discrete and discrete_diffusion run from it), or the fine-tuned "
-            "head was not copied along"
+            "base checkpoint (only the objectives discrete and discrete_diffusion run from it), or the "
+            "fine-tuned head was not copied along"
         )
     tensors = _read_component(file)
     prefix = HEAD_PREFIX[objective]
@@ -153,8 +152,8 @@ def load_action_head(folder: Path, objective: str, hidden_size: int) -> ActionHe
     if input_width != hidden_size * head.action_dim:
         raise CheckpointError(
             f"{file}: {prefix}fc1.weight takes {input_width} numbers, but {head.action_dim} action "
-            "dimensions of "
-            f"hidden size {hidden_size} are {hidden_size * head.action_dim}; it belongs to another model"
+            f"dimensions of hidden size {hidden_size} are {hidden_size * head.action_dim}; it belongs to "
+            "another model"
         )
     return head
 

@@ -33,8 +33,7 @@ class DreamVL(DreamBackbone):
         if len(sections) != 3 or sum(sections) != config.head_dim // 2:
             raise CheckpointError(
                 f"mrope_section {list(sections)} must be three numbers that sum to {config.head_dim // 2}, "
-                "half of "
-                "a head's width"
+                "half of a head's width"
             )
 
     @classmethod

@@ -67,15 +67,12 @@ class DreamVLAForActionPrediction(DreamBackbone):
         """Read a base or fine-tuned checkpoint folder.
 
         :param objective: what the checkpoint was fine-tuned with; a base checkpoint has no action head, so
-            only
-            `discrete` and `discrete_diffusion` run from it.
+            only `discrete` and `discrete_diffusion` run from it.
         :param chunk_size: actions per prediction, as in training (no checkpoint file of the published code
-            says
-            it); None takes `chunk_size` of `config.json` if it is there, else 8.
+            says it); None takes `chunk_size` of `config.json` if it is there, else 8.
         :param dtype: type of all weights; integration over time stays in float32.
         :raises CheckpointError: naming the file or tensor that is missing, damaged, doubled, of the wrong
-            shape or
-            of another objective.
+            shape or of another objective.
         """
         path = checkpoint.open_folder(folder)
         objective = Objective.named(objective)
@@ -114,13 +111,12 @@ class DreamVLAForActionPrediction(DreamBackbone):
         :param pixel_values: (patches, patch_width) of all images.
         :param image_grid_thw: (images, 3).
         :param proprio: the robot's state, *normalised* (see `normalize_proprio`); the state token exists
-            exactly
-            when it is given.
+            exactly when it is given.
         :param noise: (chunk, dim) where flow matching and diffusion start; drawn if None.
-        :param steps: integration, denoising or unmasking steps; None is the objective's default.
+        :param steps: integration, denoising or unmasking steps, None for the objective's default; `discrete` and
+            `l1_regression` always take one.
         :param action_tokens_only: for the discrete objectives, choose among action tokens alone, so that no
-            word
-            can be decoded as an action; False chooses from the whole vocabulary, as published.
+            word can be decoded as an action; False chooses from the whole vocabulary, as published.
         :param generator: source of every draw; torch's default if None.
         :param temperature: for the discrete objectives; 0 takes the best token.
         :returns: (chunk, dim) in [-1, 1] (a continuous head may go a little beyond).
@@ -136,12 +132,10 @@ class DreamVLAForActionPrediction(DreamBackbone):
             how = Unmasking(steps, temperature=temperature)
             actions = self._unmask(prompt, state, how, action_tokens_only, generator)
         elif self.objective is Objective.DISCRETE:
-            how = Unmasking(1, temperature=temperature)
+            how = Unmasking(1, temperature=temperature, top_k=None)
             actions = self._choose(prompt, state, how, action_tokens_only, generator)
         elif self.objective is Objective.L1_REGRESSION:
-            actions = self._act(
-                prompt, state, torch.zeros_like(prompt[:, :1]).expand(-1, self.action_places, -1)
-            )
+            actions = self._act(prompt, state, self._blank(prompt))
         else:
             actions = self._denoise(prompt, state, self._start(noise, generator), steps)
         return actions.reshape(self.chunk_size, self.action_dim).float().cpu().numpy()
@@ -243,8 +237,7 @@ class DreamVLAForActionPrediction(DreamBackbone):
         generator: torch.Generator | None,
     ) -> Tensor:
         """Choose all action tokens in one pass over zeroed places."""
-        zeros = torch.zeros_like(prompt[:, :1]).expand(-1, self.action_places, -1)
-        hidden = self._hidden_at_actions(prompt, state, zeros, None)[0]
+        hidden = self._hidden_at_actions(prompt, state, self._blank(prompt), None)[0]
         candidates = self._action_ids() if action_tokens_only else None
         _, chosen = sample(self.logits(hidden, candidates).float(), how, generator)
         return self._decode(chosen if candidates is None else candidates[chosen])
@@ -265,9 +258,7 @@ class DreamVLAForActionPrediction(DreamBackbone):
         if action_tokens_only:
             candidates = torch.cat([self._action_ids(), torch.tensor(ids.closing, device=self.device)])
             at_closing = torch.arange(count, device=self.device) >= self.action_places
-            is_closing = torch.arange(len(candidates), device=self.device) >= len(candidates) - len(
-                ids.closing
-            )
+            is_closing = torch.arange(len(candidates), device=self.device) >= len(self.action_tokens.ids)
             allowed = at_closing[:, None] == is_closing
 
         def logits_at(tokens: Tensor, masked: Tensor) -> Tensor:
@@ -281,6 +272,10 @@ class DreamVLAForActionPrediction(DreamBackbone):
             masks, logits_at, ids.mask, how, candidates=candidates, pad_id=ids.pad, generator=generator
         )
         return self._decode(tokens[: self.action_places])
+
+    def _blank(self, prompt: Tensor) -> Tensor:
+        """Return the zeros that stand at the action places where nothing is known of the actions."""
+        return prompt.new_zeros((len(prompt), self.action_places, prompt.shape[-1]))
 
     def _action_ids(self) -> Tensor:
         return torch.tensor(self.action_tokens.ids, device=self.device)
@@ -317,8 +312,7 @@ class DreamVLAForActionPrediction(DreamBackbone):
         if state.dim() != 2 or state.shape[1] != self.proprio_projector.input_width:
             raise ModelInputError(
                 f"proprio is {tuple(state.shape)}, but the checkpoint takes "
-                f"{self.proprio_projector.input_width} "
-                "numbers"
+                f"{self.proprio_projector.input_width} numbers"
             )
         if not bool(state.isfinite().all()):
             raise ModelInputError("proprio holds numbers that are not finite")

@@ -7,7 +7,7 @@ class ModelError(Exception):
     """Base of every error of this room."""
 
 
-class CheckpointError(ModelError):
+class CheckpointError(ModelError, ValueError):
     """A checkpoint folder cannot be used; the message names the file or tensor and what to do."""
 
 

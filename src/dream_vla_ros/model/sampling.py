@@ -13,9 +13,8 @@ from .errors import ModelInputError
 ALGORITHMS = ("origin", "maskgit_plus", "topk_margin", "entropy")
 LAST_TIME = 1e-3  # where the published schedule ends, so that its logarithms stay finite
 ENTROPY_FLOOR = 1e-10
-PUBLISHED_TOP_K = (
-    50  # the published models inherit it from transformers' configuration, so confidences rest on it
-)
+# The published models inherit it from transformers' configuration, so their confidences rest on it.
+PUBLISHED_TOP_K = 50
 
 LogitsAt = Callable[[Tensor, Tensor], Tensor]
 """(tokens (places,), which are masked (places,)) -> logits (masked places, candidates)."""
@@ -93,11 +92,8 @@ def unmask(
                 logits[:, column] += how.eos_penalty * float(torch.log(1 - times[step] + LAST_TIME))
             share = 1 - times[step + 1] / times[step] if step < how.steps - 1 else torch.tensor(1.0)
             tokens[masked] = _fill(logits, count, share, mask_id, how, candidates, generator)
-        if (
-            how.stop_early
-            and pad_id is not None
-            and (end := _settled_end(tokens, mask_id, end_ids)) is not None
-        ):
+        end = _settled_end(tokens, mask_id, end_ids) if how.stop_early else None
+        if end is not None and pad_id is not None:
             tokens[end + 1 :] = pad_id
         if history is not None:
             history.append(tokens.clone())
@@ -164,8 +160,8 @@ def sample(logits: Tensor, how: Unmasking, generator: torch.Generator | None = N
     else:
         confidence, best = probabilities.max(dim=-1)
     if how.algorithm == "topk_margin":
-        first, second = torch.topk(probabilities, 2).values.unbind(-1)
-        confidence = first - second
+        lead = torch.topk(probabilities, min(2, probabilities.shape[-1])).values
+        confidence = 2 * lead[..., 0] - lead.sum(-1)
     elif how.algorithm == "entropy":
         confidence = (probabilities * torch.log(probabilities + ENTROPY_FLOOR)).sum(-1)
     return confidence, best if columns is None else columns.gather(-1, best[:, None])[:, 0]

@@ -104,8 +104,7 @@ class DatasetStatistics:
         if not self.action:
             raise ModelInputError(
                 f"{self.source} holds no statistics: actions stay in [-1, 1]. Put the "
-                "dataset_statistics.json of "
-                "the training run into the folder"
+                "dataset_statistics.json of the training run into the folder"
             )
         if unnorm_key is None:
             if len(self.action) > 1:
