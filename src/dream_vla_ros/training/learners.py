@@ -1,4 +1,4 @@
-"""What is learned from a batch, as modules whose forward pass is the loss, so that they can be distributed."""
+"""What is learned from a batch: modules whose forward pass is the loss, so that they can be distributed."""
 
 from __future__ import annotations
 

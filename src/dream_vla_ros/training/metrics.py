@@ -48,13 +48,9 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     path = folder / METRICS
     if not path.exists():
         return []
-    entries = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            entries.append(json.loads(line))
-        except json.JSONDecodeError:
-            break  # cut short when the training was killed
-    return entries
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    # The last line may have been cut short when the training was killed.
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

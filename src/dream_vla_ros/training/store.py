@@ -69,7 +69,7 @@ def write_shard(store: str | Path, name: str, samples: Samples) -> Path:
     partial.mkdir(parents=True)
     words = sorted(set(samples.instructions))
     index = {text: at for at, text in enumerate(words)}
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "images": samples.images,
         "actions": samples.actions.astype(np.float32, copy=False),
         "proprio": samples.proprio.astype(np.float32, copy=False),

@@ -1,7 +1,7 @@
 """Train the small Dream-VLA of the simulated tabletop, end to end, and write it as a checkpoint.
 
-Stages, each resumed where it was cut short: expert demonstrations with recovery noise; alignment, in which the
-words for blocks learn where the blocks are; actions by flow matching, with the alignment loss kept.
+Stages, each resumed where it was cut short: expert demonstrations with recovery noise; alignment, in which
+the words for blocks learn where the blocks are; actions by flow matching, with the alignment loss kept.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ ROOT = Path(__file__).resolve().parents[3]
 KEY = "tabletop"
 STAGES = ("alignment", "actions")
 WEIGHTS = "weights.pt"
+DEMONSTRATIONS = "demonstrations"
 # Matrices of a network this narrow begin larger than the published 7B's, or its first steps teach nothing.
 _INITIAL_SPREAD = 0.05
 
@@ -98,7 +99,7 @@ def train(plan: Plan, folder: Path, stage: str) -> None:
 
     :param stage: ``alignment`` or ``actions``.
     """
-    store = SampleStore(folder / "demonstrations")
+    store = SampleStore(folder / DEMONSTRATIONS)
     model = fresh_model(plan, store)
     processor = cast(DreamVLAProcessor, DreamVLAProcessor.from_pretrained(plan.layout))
     head = PlaceHead(model.config.hidden_size, BLOCK_NUMBERS)
@@ -186,7 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     embodiment = Embodiment.from_file(plan.embodiment)
     write_demonstrations(
-        arguments.work / "demonstrations",
+        arguments.work / DEMONSTRATIONS,
         plan.demonstrations,
         embodiment,
         _preprocessing(plan),
@@ -203,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         plan.layout,
         arguments.work,
         arguments.out,
-        fresh_model(plan, SampleStore(arguments.work / "demonstrations")),
+        fresh_model(plan, SampleStore(arguments.work / DEMONSTRATIONS)),
     )
     print(f"wrote {arguments.out}")
     return 0

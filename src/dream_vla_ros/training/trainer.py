@@ -116,7 +116,8 @@ class Trainer:
                     values |= self._validated()
                 if log is not None and (self.step % self._settings.log_every == 0 or last):
                     log.write(self.step, values)
-                self._progress(self.step, values)
+                if self.is_main:
+                    self._progress(self.step, values)
                 leaving = stop()
                 if self.step % self._settings.save_every == 0 or last or leaving:
                     self._save()
