@@ -113,8 +113,8 @@ class DreamVLAForActionPrediction(DreamBackbone):
         :param proprio: the robot's state, *normalised* (see `normalize_proprio`); the state token exists
             exactly when it is given.
         :param noise: (chunk, dim) where flow matching and diffusion start; drawn if None.
-        :param steps: integration, denoising or unmasking steps, None for the objective's default; `discrete` and
-            `l1_regression` always take one.
+        :param steps: integration, denoising or unmasking steps, None for the objective's default; `discrete`
+            and `l1_regression` always take one.
         :param action_tokens_only: for the discrete objectives, choose among action tokens alone, so that no
             word can be decoded as an action; False chooses from the whole vocabulary, as published.
         :param generator: source of every draw; torch's default if None.

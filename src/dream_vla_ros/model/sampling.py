@@ -152,7 +152,11 @@ def sample(logits: Tensor, how: Unmasking, generator: torch.Generator | None = N
         logits = _keep_top_p(logits, how.top_p)
     columns = None
     if how.top_k is not None and how.top_k < logits.shape[-1]:
-        logits, columns = torch.topk(logits, how.top_k)
+        best_logits, best_columns = torch.topk(logits, how.top_k)
+        if how.temperature > 0:  # drawn over all columns, a seed gives what it gives the published models
+            logits = logits.masked_fill(logits < best_logits[..., -1:], torch.finfo(logits.dtype).min)
+        else:
+            logits, columns = best_logits, best_columns
     probabilities = torch.softmax(logits, dim=-1)
     if how.temperature > 0 and len(logits):
         best = _draw(probabilities, 1, generator, replacement=True)[:, 0]
@@ -161,7 +165,7 @@ def sample(logits: Tensor, how: Unmasking, generator: torch.Generator | None = N
         confidence, best = probabilities.max(dim=-1)
     if how.algorithm == "topk_margin":
         lead = torch.topk(probabilities, min(2, probabilities.shape[-1])).values
-        confidence = 2 * lead[..., 0] - lead.sum(-1)
+        confidence = lead[..., 0] - lead[..., 1:].sum(-1)
     elif how.algorithm == "entropy":
         confidence = (probabilities * torch.log(probabilities + ENTROPY_FLOOR)).sum(-1)
     return confidence, best if columns is None else columns.gather(-1, best[:, None])[:, 0]
