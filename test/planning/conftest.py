@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from dream_vla_ros.planning.belief import Belief
 from dream_vla_ros.planning.domain import Domain
@@ -17,6 +18,10 @@ from dream_vla_ros.planning.problem import Problem
 from dream_vla_ros.planning.terms import Atom, State
 
 ROOT = Path(__file__).parents[2]
+
+# A busy machine is no fault of an example that takes long.
+settings.register_profile("planning", deadline=None)
+settings.load_profile("planning")
 
 
 @pytest.fixture(scope="session")

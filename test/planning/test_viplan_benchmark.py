@@ -82,7 +82,7 @@ def test_without_problems_it_says_so(benchmark, tmp_path: Path, capsys):
 
 
 def test_actions_that_fail_lower_their_accuracy_only(benchmark, problems: Path, tmp_path: Path):
-    arguments = [str(problems), "--tier", "simple", "--failure-probability", "0.6", "--seed", "3"]
+    arguments = [str(problems), "--mode", "planner", "--failure-probability", "0.6", "--seed", "3"]
     benchmark.main([*arguments, "--out", str(tmp_path / "a")])
     benchmark.main([*arguments, "--out", str(tmp_path / "b")])
     first, second = (json.loads((tmp_path / name / "viplan.json").read_text())["plays"] for name in "ab")
