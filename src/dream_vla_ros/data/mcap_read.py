@@ -38,6 +38,7 @@ _CHUNK_START = re.compile(rb"\x06.{5}\x00\x00\x00.{28}(?:\x00{4}|\x04\x00{3}zstd
 # A message record below 16 MiB: where a file without chunks can be entered again.
 _MESSAGE_START = re.compile(rb"\x05.{3}\x00{5}", re.DOTALL)
 _FILE_BLOCK = -1  # the block number of messages that stand in no chunk
+_END_OF_TIME = 1 << 63  # times are kept as signed numbers of 64 bits
 _OPEN_BLOCKS = 4  # decompressed chunks kept: a few cameras may be read at once
 _CHAIN = 3  # records in a row that must make sense before a place counts as a record's start
 
@@ -93,6 +94,7 @@ class McapFile:
 
     def _walk(self, at: int) -> Iterator[Scanned]:
         while at < len(self._data):
+            before = sum(self._counts.values())
             try:
                 op, end = self._record_at(at)
                 if op == Op.CHUNK:
@@ -109,7 +111,8 @@ class McapFile:
                     self._note(at, f"{error}; the chunk's own sizes and checksum are right, so it is kept")
                     yield from self._chunk(at, end)
                 else:
-                    end = self._after_damage(at, str(error))
+                    kept = sum(self._counts.values()) - before
+                    end = self._after_damage(at, str(error), kept)
                     if end < 0:
                         yield from self._cut_off_chunk(at, str(error))
                         return
@@ -175,6 +178,8 @@ class McapFile:
         if len(content) < MESSAGE_HEAD.size:
             raise BagError("a message record is too short")
         channel, _, log_ns, _ = MESSAGE_HEAD.unpack_from(content)
+        if log_ns >= _END_OF_TIME:
+            raise BagError("the time of a message is impossible")
         self._counts[channel] = self._counts.get(channel, 0) + 1
         head = bytes(content[MESSAGE_HEAD.size : MESSAGE_HEAD.size + HEAD_BYTES])
         size = len(content) - MESSAGE_HEAD.size
@@ -261,14 +266,19 @@ class McapFile:
             return -1
         return at + RECORD_HEAD.size + head.data_at + head.data_size
 
-    def _after_damage(self, at: int, problem: str) -> int:
-        """Note what was lost at a damaged place and say where to go on; -1 where nothing follows."""
+    def _after_damage(self, at: int, problem: str, kept: int) -> int:
+        """Note what was lost at a damaged place and say where to go on; -1 where nothing follows.
+
+        :param kept: Messages read there before the damage: from a chunk without a checksum.
+        """
         try:
             op, end = self._record_at(at)
         except BagError:
             op, end = Op.HEADER, -1
         if end > 0 and op == Op.CHUNK and self._plausible(end, 2):
-            self._note(at, problem, messages_lost=self._indexed_messages(end))
+            indexed = self._indexed_messages(end)
+            lost = max(0, indexed - kept) if indexed >= 0 else -1
+            self._note(at, problem, messages_lost=lost)
             return end
         restart = self._resync(at + 1)
         if restart >= 0:

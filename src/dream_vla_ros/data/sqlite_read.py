@@ -59,8 +59,10 @@ class SqliteFile:
                 (HEAD_BYTES,),
             )
             for row, topic, log_ns, head, size in rows:
+                if not (isinstance(topic, int) and isinstance(log_ns, int) and isinstance(head, bytes)):
+                    raise sqlite3.DatabaseError(f"message {row} is malformed")
                 seen = row
-                yield Scanned(topic, log_ns, head or b"", Locator(row, _REGULAR, size or 0))
+                yield Scanned(topic, log_ns, head, Locator(row, _REGULAR, size))
         except (sqlite3.Error, TypeError) as error:
             self.finished = False
             yield from self._salvage(seen, str(error))

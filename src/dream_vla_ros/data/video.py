@@ -35,7 +35,7 @@ class VideoSettings:
     """
 
     codec: Codec = Codec.H264
-    quality: int = 18
+    quality: int = 20
     keyframe_every: int = 2
 
     @property
