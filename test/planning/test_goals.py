@@ -1,10 +1,31 @@
 from __future__ import annotations
 
-from dream_vla_ros.planning.goals import PredicateGoal, WordGoal
+import pytest
+
+from dream_vla_ros.planning.goal_text import format_goal
+from dream_vla_ros.planning.goals import PredicateGoal, WordGoal, goal_from_words
 from dream_vla_ros.planning.grounding import VisualGrounder
+from dream_vla_ros.planning.interfaces import Observation
 from dream_vla_ros.planning.problem import Problem
 from dream_vla_ros.planning.symbolic_environment import SymbolicEnvironment
-from dream_vla_ros.planning.terms import GroundAction
+from dream_vla_ros.planning.terms import Atom, GroundAction, Literal
+
+
+@pytest.mark.parametrize("constrained", [False, True])
+def test_words_become_predicates(two_columns: Problem, constrained: bool):
+    goal = (Literal(Atom("on", ("b", "r"))), Literal(Atom("clear", ("r",)), False))
+
+    class Translator:
+        def generate(self, messages, images, *, grammar=None) -> str:
+            assert "Put blue on red." in messages[-1]["content"][0]["text"]
+            assert (grammar is not None) == constrained
+            assert grammar is None or grammar.accepts(format_goal(goal).encode())
+            return format_goal(goal)
+
+    found = goal_from_words(
+        Translator(), two_columns.scene, "Put blue on red.", Observation(), constrained=constrained
+    )
+    assert found == goal
 
 
 def test_a_goal_is_unmet_until_it_is_seen(two_columns: Problem, make_executor):

@@ -43,6 +43,22 @@ def test_users_add_their_own(tmp_path: Path):
     assert load_domain("household", [tmp_path]).name == "household"
 
 
+def test_the_documented_example_is_a_domain(tmp_path: Path):
+    text = (Path(__file__).parents[2] / "docs" / "planning.md").read_text()
+    (tmp_path / "kitchen.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
+    (tmp_path / "kitchen.pddl").write_text(
+        "(define (domain kitchen) (:types item) (:predicates (on ?upper ?lower - item) (heavy ?item - item))"
+        "(:action put-on :parameters (?item ?support - item) :precondition (not (heavy ?item))"
+        ":effect (on ?item ?support)))"
+    )
+    # The slip names a predicate that says what is beside what.
+    words = (tmp_path / "kitchen.yaml").read_text()
+    (tmp_path / "kitchen.yaml").write_text(words.replace("neighbours: beside", "neighbours: on"))
+    domain = load_domain("galley", [tmp_path])
+    assert domain.asked_predicates() == ("on",)
+    assert domain.words.objects["cup"].description == "white cup"
+
+
 def test_the_users_come_first(tmp_path: Path):
     own_domain(tmp_path, "tabletop")
     (tmp_path / "tabletop.yaml").write_text(

@@ -49,6 +49,13 @@ def test_only_the_first_action_is_done_before_the_model_is_asked_again(run, bloc
     assert result.texts[0] == format_plan(blocksworld, [RED, BLUE])
 
 
+def test_the_task_in_words_is_told_beside_the_goal(run):
+    _, model, _ = run([RED], [BLUE], task="sort the blocks")
+    goal = model.prompts[0].split("## Goal\n")[1].split("\n\n")[0].splitlines()
+    assert goal[0] == "- Sort the blocks."
+    assert len(goal) == 3
+
+
 def test_a_goal_that_holds_needs_no_plan(two_columns: Problem, make_executor, scripted):
     done = Problem.create(two_columns.domain, two_columns.objects, ["(on r b)"], two_columns.initial)
     world = SymbolicEnvironment(done)

@@ -1,15 +1,38 @@
-"""When a task is done, judged by looking."""
+"""What a task wants, and when it is done, judged by looking."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol
 
+from .domain import Scene
 from .executor import ActionExecutor
+from .goal_text import parse_goal
+from .grammar import goal_grammar
 from .grounding import VisualGrounder
-from .interfaces import Environment
+from .interfaces import Environment, Observation, VisionLanguageModel
 from .outcomes import AnswerCode
 from .problem import Problem
+from .prompts import goal_messages
+from .terms import Literal
+
+
+def goal_from_words(
+    model: VisionLanguageModel,
+    scene: Scene,
+    task: str,
+    observation: Observation,
+    *,
+    constrained: bool = False,
+) -> tuple[Literal, ...]:
+    """Have the model put a task in words into predicates.
+
+    :param constrained: Let the model write nothing but goals over the scene's objects.
+    :raises PlanParseError: If what it writes is no goal, saying why.
+    """
+    messages = goal_messages(scene, task, images=len(observation.images))
+    grammar = goal_grammar(scene) if constrained else None
+    return parse_goal(model.generate(messages, observation.images, grammar=grammar), scene)
 
 
 class GoalCheck(Protocol):

@@ -37,7 +37,7 @@ def load_domain(name: str, folders: Sequence[str | Path] = ()) -> Domain:
     if name.endswith((".yaml", ".yml")):
         return Domain.from_files(name)
     wanted = name.strip().lower()
-    places = [*(Path(folder) for folder in folders), own_folder()]
+    places = [*(Path(folder).expanduser() for folder in folders), own_folder()]
     for folder in places:
         if not folder.is_dir():
             raise DomainError(f"{folder}, where domains are looked for, is not a folder")

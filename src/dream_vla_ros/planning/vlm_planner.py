@@ -44,6 +44,7 @@ class VlmPlanner:
 
     :param executor: Carries out single actions.
     :param goal: When the task is done; None takes the problem's goal.
+    :param task: The task in words, told to the model beside the goal.
     :param facts: What is known and cannot be seen, for example what is in closed containers.
     :param grammar: What a plan's text must be; None leaves the model free.
     :param report: Told of every change.
@@ -56,6 +57,7 @@ class VlmPlanner:
         environment: Environment,
         *,
         goal: GoalCheck | None = None,
+        task: str = "",
         facts: Sequence[Literal] = (),
         grammar: ByteAutomaton | None = None,
         limits: Limits | None = None,
@@ -67,6 +69,7 @@ class VlmPlanner:
         self._model = model
         self._environment = environment
         self._goal = goal if goal is not None else PredicateGoal(executor)
+        self._task = task
         self._facts = tuple(facts)
         self._grammar = grammar
         self._resolver = Resolver(self._scene)
@@ -83,7 +86,7 @@ class VlmPlanner:
         observation = self._environment.observe()
         messages = planner_messages(
             self._scene,
-            self._goal.statements(),
+            [*filter(None, [self._task]), *self._goal.statements()],
             session.records,
             images=len(observation.images),
             facts=[self._scene.statement(fact) for fact in self._facts],
