@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from .action_heads import ActionHead, TokenProjector
+from .backbone import DreamBackbone
 from .checkpoint import COMPONENTS, STATISTICS, load_statistics, open_folder
 from .checkpoint_writer import SHARD_BYTES, save_checkpoint
 from .config import DreamConfig
@@ -82,7 +83,7 @@ def random_model(
 
 
 @torch.no_grad()
-def randomize(model: DreamVLAForActionPrediction, seed: int) -> None:
+def randomize(model: DreamBackbone, seed: int) -> None:
     """Draw all weights anew, as the published training starts.
 
     In the backbone, matrices are normal with its `initializer_range` and biases zero; the action head and the
