@@ -44,6 +44,42 @@ class PlaceHead(nn.Module):
         return self.out(F.gelu(self.hidden(self.norm(hidden))))
 
 
+class SceneHead(nn.Module):
+    """Reads from each image token where all named things are.
+
+    A token that shows a thing can tell where it is, and to do so it must know its own place in the image: the
+    network has no other source of absolute places. Tokens that do not show it learn its mean.
+
+    :param width: Width of image tokens.
+    :param state: Numbers of the robot's state.
+    :param names: How many things have names.
+    :param numbers: What is told of each.
+    """
+
+    def __init__(self, width: int, state: int, names: int, numbers: int) -> None:
+        super().__init__()
+        self._shape = (names, numbers)
+        self.norm = nn.LayerNorm(width)
+        self.hidden = nn.Linear(width + state, width)
+        self.out = nn.Linear(width, names * numbers)
+
+    def forward(self, tokens: Tensor, state: Tensor) -> Tensor:
+        """Tell the numbers (batch, tokens, names, numbers) of tokens (batch, tokens, width)."""
+        states = state[:, None].expand(-1, tokens.shape[1], -1).to(tokens.dtype)
+        mixed = self.hidden(torch.cat([self.norm(tokens), states], dim=-1))
+        return self.out(F.gelu(mixed)).unflatten(-1, self._shape)
+
+    def loss(self, tokens: Tensor, state: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean squared error.
+
+        :param labels: (batch, names, numbers), NaN where there is no such thing.
+        """
+        wanted = scaled(labels.to(tokens.device))[:, None]
+        known = wanted.isfinite().expand(-1, tokens.shape[1], -1, -1)
+        told = self(tokens, state).float()
+        return F.mse_loss(told[known], wanted.expand_as(told)[known])
+
+
 class NamedPlaces:
     """Finds the words for things in prompts, and compares what the network knows at them with labels.
 
@@ -88,11 +124,16 @@ class NamedPlaces:
         in_front = states.shape[1] - input_ids.shape[1]
         read = states[rows[known], places[known] + in_front]
         told, wanted = head(read).float(), wanted[known]
-        scale = torch.ones(wanted.shape[1], device=wanted.device)
-        scale[:_PLACE_NUMBERS] = 1.0 / _UNIT_M
-        error = (told - wanted * scale).pow(2).mean()
-        offset = (told - wanted * scale)[:, :_PLACE_NUMBERS].detach() * _UNIT_M
-        return error, float(offset.norm(dim=1).median())
+        offset = told - scaled(wanted)
+        error_m = float((offset[:, :_PLACE_NUMBERS].detach() * _UNIT_M).norm(dim=1).median())
+        return offset.pow(2).mean(), error_m
+
+
+def scaled(labels: Tensor) -> Tensor:
+    """Return labels in the units of the loss."""
+    scale = torch.ones(labels.shape[-1], device=labels.device)
+    scale[:_PLACE_NUMBERS] = 1.0 / _UNIT_M
+    return labels * scale
 
 
 @contextmanager
@@ -103,6 +144,17 @@ def states_before_last_layer(model: DreamVLAForActionPrediction) -> Iterator[lis
     """
     seen: list[Tensor] = []
     handle = model.model.layers[-1].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def image_tokens(model: DreamVLAForActionPrediction) -> Iterator[list[Tensor]]:
+    """Collect the image tokens (all images' tokens, width) that go into the language model while it runs."""
+    seen: list[Tensor] = []
+    handle = model.projector.register_forward_hook(lambda module, inputs, output: seen.append(output))
     try:
         yield seen
     finally:

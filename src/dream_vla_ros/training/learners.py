@@ -11,9 +11,17 @@ from torch import Tensor, nn
 
 from dream_vla_ros.model.dream_vla import DreamVLAForActionPrediction
 from dream_vla_ros.model.objectives import TrainingBatch, Weighting, training_loss
-from dream_vla_ros.training.alignment import NamedPlaces, PlaceHead, question_about, states_before_last_layer
+from dream_vla_ros.training.alignment import (
+    NamedPlaces,
+    PlaceHead,
+    SceneHead,
+    image_tokens,
+    question_about,
+    states_before_last_layer,
+)
 from dream_vla_ros.training.augment import Augmentation
 from dream_vla_ros.training.batches import BatchMaker, Prompts
+from dream_vla_ros.training.errors import TrainingError
 from dream_vla_ros.training.store import SampleStore
 
 # Of the alignment questions, the share that names everything on the table; the others are the instructions.
@@ -49,13 +57,22 @@ class ActionBatch:
 class AlignmentLearner(nn.Module):
     """Learns where named things are.
 
-    :param head: Reads the places; trained along, not needed afterwards.
+    :param head: Reads places at words; trained along, not needed for acting.
+    :param scene: Reads places at image tokens, which teaches the vision tower long before words find what
+        they name; not needed afterwards.
     """
 
-    def __init__(self, model: DreamVLAForActionPrediction, head: PlaceHead, places: NamedPlaces) -> None:
+    def __init__(
+        self,
+        model: DreamVLAForActionPrediction,
+        head: PlaceHead,
+        places: NamedPlaces,
+        scene: SceneHead,
+    ) -> None:
         super().__init__()
         self.model = model
         self.head = head
+        self.scene = scene
         self._places = places
 
     def forward(self, batch: AlignmentBatch) -> dict[str, Tensor]:
@@ -64,16 +81,20 @@ class AlignmentLearner(nn.Module):
         ids, patches, grids = model.read_prompt(
             batch.prompts.input_ids, batch.pixel_values, batch.image_grid_thw
         )
-        state = None if batch.proprio is None else model.read_proprio(batch.proprio)
-        with states_before_last_layer(model) as seen:
+        if batch.proprio is None:
+            raise TrainingError("alignment needs the robot's state: places are told relative to the gripper")
+        state = model.read_proprio(batch.proprio)
+        with states_before_last_layer(model) as seen, image_tokens(model) as shown:
             model.hidden_with_prefix(
                 model.embed(ids, patches, grids),
                 slice(0, 1),
                 proprio=state,
                 key_mask=None if mask is None else mask.to(model.device),
             )
-        loss, error_m = self._places.loss(self.head, seen[0], ids, batch.labels)
-        return {"loss": loss, "place_error_m": torch.tensor(error_m)}
+        words, error_m = self._places.loss(self.head, seen[0], ids, batch.labels)
+        scene = self.scene.loss(shown[0].unflatten(0, (len(ids), -1)), state, batch.labels)
+        parts = {"word_loss": words.detach(), "scene_loss": scene.detach()}
+        return {"loss": words + scene, **parts, "place_error_m": torch.tensor(error_m)}
 
 
 class ActionLearner(nn.Module):

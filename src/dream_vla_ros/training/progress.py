@@ -6,7 +6,7 @@ import sys
 import time
 
 _LOG_PERIOD_S = 10.0
-_SHOWN = ("loss", "action_loss", "place_error_m", "validation_loss", "samples_per_s")
+_SHOWN = ("loss", "action_loss", "word_loss", "scene_loss", "place_error_m", "samples_per_s")
 
 
 class TrainingProgress:

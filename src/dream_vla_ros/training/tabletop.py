@@ -29,7 +29,7 @@ from dream_vla_ros.model.statistics import DatasetStatistics
 from dream_vla_ros.model.tokenizer import with_token_ids
 from dream_vla_ros.policy.preprocessing import preprocessing_of
 from dream_vla_ros.sim.appearance import CLOSED_COLOURS
-from dream_vla_ros.training.alignment import NamedPlaces, PlaceHead
+from dream_vla_ros.training.alignment import NamedPlaces, PlaceHead, SceneHead
 from dream_vla_ros.training.augment import Augmentation
 from dream_vla_ros.training.batches import BatchMaker
 from dream_vla_ros.training.demonstrations import BLOCK_LABEL, BLOCK_NUMBERS, Recipe, write_demonstrations
@@ -111,10 +111,13 @@ def train(plan: Plan, folder: Path, stage: str) -> None:
     settings = plan.alignment if align else plan.actions
     learner: AlignmentLearner | ActionLearner
     if align:
-        learner = AlignmentLearner(model, head, places)
+        state_dim = model.statistics.proprio[KEY].dim
+        scene = SceneHead(model.config.hidden_size, state_dim, len(CLOSED_COLOURS), BLOCK_NUMBERS)
+        learner = AlignmentLearner(model, head, places, scene)
     else:
         learner = ActionLearner(model, head, places, alignment_weight=plan.alignment_weight)
-        learner.load_state_dict(torch.load(folder / "alignment" / WEIGHTS, weights_only=True))
+        aligned = torch.load(folder / "alignment" / WEIGHTS, weights_only=True)
+        learner.load_state_dict({k: v for k, v in aligned.items() if not k.startswith("scene.")})
     trainer = Trainer(
         learner,
         Feeder(store, maker, plan.augmentation, label=BLOCK_LABEL, names=CLOSED_COLOURS, align=align),
