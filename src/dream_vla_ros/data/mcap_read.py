@@ -70,7 +70,7 @@ class McapFile:
             self._file.close()
             raise BagError(f"{path}: the file is empty") from error
         if self._data[: len(MAGIC)] != MAGIC:
-            if not _CHUNK_START.search(self._data):
+            if self._data[-len(MAGIC) :] != MAGIC and self._resync(0) < 0:
                 self.close()
                 raise BagError(f"{path}: not an MCAP file")
             self._note(0, "the magic bytes at the start are wrong")

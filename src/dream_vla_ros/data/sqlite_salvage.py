@@ -15,6 +15,7 @@ from typing import Any
 from dream_vla_ros.data.storage import StoredTopic
 
 _HEADER = b"SQLite format 3\0"
+_HEADER_BYTES = 100
 _LEAF_TABLE = 0x0D
 _INTEGER_SIZES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 _DEFAULT_PAGE = 4096
@@ -46,11 +47,12 @@ def salvage(path: Path) -> Salvage:
     :returns: Every message and topic that could be decoded whole.
     """
     data = path.read_bytes()
-    size = struct.unpack(">H", data[16:18])[0] if data.startswith(_HEADER) else _DEFAULT_PAGE
+    headed = data.startswith(_HEADER) and len(data) >= _HEADER_BYTES
+    size = struct.unpack_from(">H", data, 16)[0] if headed else _DEFAULT_PAGE
     size = 65536 if size == 1 else size
     if size < 512 or size & (size - 1):
         size = _DEFAULT_PAGE
-    usable = size - (data[20] if data.startswith(_HEADER) else 0)
+    usable = size - (data[20] if headed else 0)
     pages = _Pages(data, size, usable)
     found = Salvage()
     definitions: dict[str, tuple[str, str]] = {}
@@ -85,7 +87,7 @@ class _Pages:
     def rows(self, number: int) -> Iterator[tuple[int, list[Any]]]:
         """Decode the rows of a page if it is a leaf of a table."""
         page = self.data[(number - 1) * self.size : number * self.size]
-        head = 100 if number == 1 else 0
+        head = _HEADER_BYTES if number == 1 else 0
         if page[head] != _LEAF_TABLE:
             return
         count = struct.unpack_from(">H", page, head + 3)[0]
