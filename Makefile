@@ -13,7 +13,7 @@ ENV := . scripts/env.sh &&
 ARGS ?=
 # Test and demo nodes talk to nobody outside this machine unless told to.
 export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
-export EXPERT PLAN PYTHON TORCH
+export EXPERT PYTHON TORCH
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -41,7 +41,7 @@ bench: setup ## run the benchmarks
 	@$(ENV) scripts/bench.sh $(ARGS)
 
 demo: setup ## drive the simulated arm and write out/ (EXPERT=1: by the scripted expert)
-	@$(ENV) python -m dream_vla_ros.nodes.demo $(if $(filter-out 0,$(EXPERT)),--expert) $(if $(filter-out 0,$(PLAN)),--plan) $(ARGS)
+	@$(ENV) python -m dream_vla_ros.nodes.demo $(if $(filter-out 0,$(EXPERT)),--expert) $(ARGS)
 
 clean: ## remove what was built
 	rm -rf build build-* install install-* log out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
