@@ -10,10 +10,10 @@ from dream_vla_ros.training.alignment import (
     NamedPlaces,
     PlaceHead,
     SceneHead,
-    image_tokens,
+    at_images,
     question_about,
     scaled,
-    states_before_last_layer,
+    states_before,
 )
 from dream_vla_ros.training.batches import BatchMaker
 from dream_vla_ros.training.errors import TrainingError
@@ -64,27 +64,32 @@ def test_things_that_are_not_there_teach_nothing(places, load, processor):
 
 
 def test_scene_loss_skips_what_is_not_there():
-    head = SceneHead(6, 2, 4, 5)
+    head = SceneHead(6, 3, 4, 5)
     labels = torch.full((2, 4, 5), torch.nan)
     labels[:, 2] = 0.0
-    tokens, state = torch.randn(2, 3, 6), torch.randn(2, 2)
-    expected = head(tokens, state)[:, :, 2].pow(2).mean()
-    torch.testing.assert_close(head.loss(tokens, state, labels), expected)
+    states = torch.randn(2, 3, 6)
+    scores, told = head(states)
+    own, scene = head.loss(states, labels)
+    torch.testing.assert_close(scene, told[:, :, 2].pow(2).mean())
+    expected = -scores.log_softmax(-1).diagonal(dim1=1, dim2=2).mean()
+    torch.testing.assert_close(own, expected)
 
 
-def test_states_are_those_the_last_layer_reads(load, processor, samples):
+def test_states_are_those_the_layers_read(load, processor, samples):
     model = load()
     batch = BatchMaker(model, processor)(samples, samples.images.astype(np.float32))
     ids, patches, grids = model.read_prompt(batch.input_ids, batch.pixel_values, batch.image_grid_thw)
-    with torch.no_grad(), states_before_last_layer(model) as seen, image_tokens(model) as shown:
+    with torch.no_grad(), states_before(model, -1, -4) as seen:
         embeds = model.embed(ids, patches, grids)
         model.hidden_with_prefix(embeds, slice(0, 1), proprio=batch.proprio)
-    assert seen[0].shape == (6, ids.shape[1] + 1, 192)
-    assert shown[0].shape == (6 * 32, 192)
-    places = ids == model.config.tokens.image
-    torch.testing.assert_close(embeds[places], shown[0])
+    assert seen[-1].shape == (6, ids.shape[1] + 1, 192)
+    shown = at_images(seen[-4], ids, model.config.tokens.image)
+    assert shown.shape == (6, 32, 192)
+    torch.testing.assert_close(shown, at_images(embeds, ids, model.config.tokens.image))
+    torch.testing.assert_close(shown.flatten(0, 1), embeds[ids == model.config.tokens.image])
+    kept = seen[-1]
     model.hidden_with_prefix(embeds, slice(0, 1))
-    assert len(seen) == 1
+    assert seen[-1] is kept
 
 
 def test_questions_name_everything_there_is_once():

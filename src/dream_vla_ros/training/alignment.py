@@ -3,12 +3,13 @@
 At the place of each colour word in the question, the state of the network must tell where the block of that
 colour is from the gripper. The labels are simulator poses; answers to questions about the scene would play
 the same part. What is learned is read one layer before the last, so that the last one can carry it to the
-action places. The head that reads it is needed in training only.
+action places; at the image tokens another layer before, so that it can be carried to the words. The heads
+that read it are needed in training only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -45,39 +46,44 @@ class PlaceHead(nn.Module):
 
 
 class SceneHead(nn.Module):
-    """Reads from each image token where all named things are.
+    """Reads from each image token which part of the images it shows and where all named things are.
 
-    A token that shows a thing can tell where it is, and to do so it must know its own place in the image: the
-    network has no other source of absolute places. Tokens that do not show it learn its mean.
+    A token that shows a thing can tell where it is only if it knows its own place: neither tower has absolute
+    positions, so that is learned first, and everything else waits for it. Tokens that do not show a thing
+    learn its mean.
 
-    :param width: Width of image tokens.
-    :param state: Numbers of the robot's state.
+    :param width: Width of the language model.
+    :param tokens: Image tokens of one sample.
     :param names: How many things have names.
     :param numbers: What is told of each.
     """
 
-    def __init__(self, width: int, state: int, names: int, numbers: int) -> None:
+    def __init__(self, width: int, tokens: int, names: int, numbers: int) -> None:
         super().__init__()
         self._shape = (names, numbers)
         self.norm = nn.LayerNorm(width)
-        self.hidden = nn.Linear(width + state, width)
+        self.own = nn.Linear(width, tokens)
+        self.hidden = nn.Linear(width, width)
         self.out = nn.Linear(width, names * numbers)
 
-    def forward(self, tokens: Tensor, state: Tensor) -> Tensor:
-        """Tell the numbers (batch, tokens, names, numbers) of tokens (batch, tokens, width)."""
-        states = state[:, None].expand(-1, tokens.shape[1], -1).to(tokens.dtype)
-        mixed = self.hidden(torch.cat([self.norm(tokens), states], dim=-1))
-        return self.out(F.gelu(mixed)).unflatten(-1, self._shape)
+    def forward(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Tell scores (batch, tokens, tokens) of own places and numbers (batch, tokens, names, numbers)."""
+        normal = self.norm(states)
+        return self.own(normal), self.out(F.gelu(self.hidden(normal))).unflatten(-1, self._shape)
 
-    def loss(self, tokens: Tensor, state: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean squared error.
+    def loss(self, states: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the cross-entropy of own places and the mean squared error of the things' numbers.
 
+        :param states: (batch, tokens, width) of the image tokens, in order.
         :param labels: (batch, names, numbers), NaN where there is no such thing.
         """
-        wanted = scaled(labels.to(tokens.device))[:, None]
-        known = wanted.isfinite().expand(-1, tokens.shape[1], -1, -1)
-        told = self(tokens, state).float()
-        return F.mse_loss(told[known], wanted.expand_as(told)[known])
+        scores, told = self(states)
+        count = states.shape[1]
+        own = torch.arange(count, device=states.device).expand(len(states), -1)
+        wanted = scaled(labels.to(states.device))[:, None].expand_as(told)
+        known = wanted.isfinite()
+        place = F.cross_entropy(scores.float().flatten(0, 1), own.flatten())
+        return place, F.mse_loss(told.float()[known], wanted[known])
 
 
 class NamedPlaces:
@@ -137,28 +143,33 @@ def scaled(labels: Tensor) -> Tensor:
 
 
 @contextmanager
-def states_before_last_layer(model: DreamVLAForActionPrediction) -> Iterator[list[Tensor]]:
-    """Collect the states that go into the last layer while the model runs.
+def states_before(model: DreamVLAForActionPrediction, *layers: int) -> Iterator[dict[int, Tensor]]:
+    """Collect the states that go into layers while the model runs.
 
-    :returns: A list that gets one tensor (batch, length, width) per run.
+    :param layers: Numbers of layers, counted from the end as -1, -2 and so on.
+    :returns: Gets the newest states (batch, length, width) by layer.
     """
-    seen: list[Tensor] = []
-    handle = model.model.layers[-1].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    seen: dict[int, Tensor] = {}
+
+    def keep(layer: int) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda module, inputs: seen.update({layer: inputs[0]})
+
+    handles = [model.model.layers[at].register_forward_pre_hook(keep(at)) for at in layers]
     try:
         yield seen
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
-@contextmanager
-def image_tokens(model: DreamVLAForActionPrediction) -> Iterator[list[Tensor]]:
-    """Collect the image tokens (all images' tokens, width) that go into the language model while it runs."""
-    seen: list[Tensor] = []
-    handle = model.projector.register_forward_hook(lambda module, inputs, output: seen.append(output))
-    try:
-        yield seen
-    finally:
-        handle.remove()
+def at_images(states: Tensor, input_ids: Tensor, image_token: int) -> Tensor:
+    """Return the states of image tokens (batch, tokens, width).
+
+    :param states: (batch, length, width), at least as long as ``input_ids``; tokens put in front come first.
+    :param input_ids: (batch, length), with as many image tokens in each row.
+    """
+    own = states[:, states.shape[1] - input_ids.shape[1] :]
+    return own[input_ids == image_token].unflatten(0, (len(input_ids), -1))
 
 
 def question_about(names: Sequence[str], known: NDArray[np.bool_], rng: np.random.Generator) -> str:

@@ -15,9 +15,9 @@ from dream_vla_ros.training.alignment import (
     NamedPlaces,
     PlaceHead,
     SceneHead,
-    image_tokens,
+    at_images,
     question_about,
-    states_before_last_layer,
+    states_before,
 )
 from dream_vla_ros.training.augment import Augmentation
 from dream_vla_ros.training.batches import BatchMaker, Prompts
@@ -26,6 +26,10 @@ from dream_vla_ros.training.store import SampleStore
 
 # Of the alignment questions, the share that names everything on the table; the others are the instructions.
 _ASK_ABOUT_ALL = 0.75
+WORD_LAYER, IMAGE_LAYER = -1, -2
+"""Layers, counted from the end, before which words and image tokens must know."""
+# Cross-entropy over some dozens of places is several times the other losses while it is learned.
+_OWN_PLACE = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,17 +88,18 @@ class AlignmentLearner(nn.Module):
         if batch.proprio is None:
             raise TrainingError("alignment needs the robot's state: places are told relative to the gripper")
         state = model.read_proprio(batch.proprio)
-        with states_before_last_layer(model) as seen, image_tokens(model) as shown:
+        with states_before(model, WORD_LAYER, IMAGE_LAYER) as seen:
             model.hidden_with_prefix(
                 model.embed(ids, patches, grids),
                 slice(0, 1),
                 proprio=state,
                 key_mask=None if mask is None else mask.to(model.device),
             )
-        words, error_m = self._places.loss(self.head, seen[0], ids, batch.labels)
-        scene = self.scene.loss(shown[0].unflatten(0, (len(ids), -1)), state, batch.labels)
-        parts = {"word_loss": words.detach(), "scene_loss": scene.detach()}
-        return {"loss": words + scene, **parts, "place_error_m": torch.tensor(error_m)}
+        words, error_m = self._places.loss(self.head, seen[WORD_LAYER], ids, batch.labels)
+        shown = at_images(seen[IMAGE_LAYER], ids, model.config.tokens.image)
+        own, scene = self.scene.loss(shown, batch.labels)
+        parts = {"word_loss": words.detach(), "scene_loss": scene.detach(), "own_place_loss": own.detach()}
+        return {"loss": words + scene + _OWN_PLACE * own, **parts, "place_error_m": torch.tensor(error_m)}
 
 
 class ActionLearner(nn.Module):
@@ -123,12 +128,12 @@ class ActionLearner(nn.Module):
     def forward(self, batch: ActionBatch) -> dict[str, Tensor]:
         """Return ``loss`` and its parts."""
         generator = torch.Generator().manual_seed(batch.seed)
-        with states_before_last_layer(self.model) as seen:
+        with states_before(self.model, WORD_LAYER) as seen:
             action = training_loss(self.model, batch.batch, weighting=self._weighting, generator=generator)
         if self.head is None or self._places is None or batch.labels is None:
             return {"loss": action, "action_loss": action.detach()}
         ids = batch.batch.input_ids.to(self.model.device)
-        align, error_m = self._places.loss(self.head, seen[0], ids, batch.labels)
+        align, error_m = self._places.loss(self.head, seen[WORD_LAYER], ids, batch.labels)
         return {
             "loss": action + self._alignment_weight * align,
             "action_loss": action.detach(),

@@ -99,24 +99,26 @@ def train(plan: Plan, folder: Path, stage: str) -> None:
 
     :param stage: ``alignment`` or ``actions``.
     """
+    align = stage == STAGES[0]
+    settings = plan.alignment if align else plan.actions
     store = SampleStore(folder / DEMONSTRATIONS)
     model = fresh_model(plan, store)
     processor = cast(DreamVLAProcessor, DreamVLAProcessor.from_pretrained(plan.layout))
+    torch.manual_seed(settings.seed)  # of the heads
     head = PlaceHead(model.config.hidden_size, BLOCK_NUMBERS)
     places = NamedPlaces(processor, CLOSED_COLOURS)
     maker = BatchMaker(model, processor, KEY)
     model.requires_grad_(True)
     model.lm_head.requires_grad_(False)  # no token is predicted here
-    align = stage == "alignment"
-    settings = plan.alignment if align else plan.actions
     learner: AlignmentLearner | ActionLearner
     if align:
-        state_dim = model.statistics.proprio[KEY].dim
-        scene = SceneHead(model.config.hidden_size, state_dim, len(CLOSED_COLOURS), BLOCK_NUMBERS)
+        prompt = maker.prompts([store.instructions()[0]], *store.take([0]).images.shape[1:3]).input_ids
+        tokens = int((prompt == model.config.tokens.image).sum())
+        scene = SceneHead(model.config.hidden_size, tokens, len(CLOSED_COLOURS), BLOCK_NUMBERS)
         learner = AlignmentLearner(model, head, places, scene)
     else:
         learner = ActionLearner(model, head, places, alignment_weight=plan.alignment_weight)
-        aligned = torch.load(folder / "alignment" / WEIGHTS, weights_only=True)
+        aligned = torch.load(folder / STAGES[0] / WEIGHTS, weights_only=True)
         learner.load_state_dict({k: v for k, v in aligned.items() if not k.startswith("scene.")})
     trainer = Trainer(
         learner,
