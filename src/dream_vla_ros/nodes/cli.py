@@ -34,9 +34,7 @@ COMMANDS = (
     Command("resume", "release the emergency stop", "dream_vla_ros.nodes.cli_resume"),
     Command("status", "show policy, controller and cameras", "dream_vla_ros.nodes.cli_status"),
     Command("convert", "make a training set of recorded bags", "dream_vla_ros.data.cli_convert"),
-    Command(
-        "inspect", "draw a bag or a training set and warn of what is odd", "dream_vla_ros.data.cli_inspect"
-    ),
+    Command("inspect", "draw a bag or a training set, and warn", "dream_vla_ros.data.cli_inspect"),
     Command("recover", "make a whole bag of one that was cut off", "dream_vla_ros.data.cli_recover"),
 )
 
