@@ -12,14 +12,21 @@ from rosbags.rosbag2 import StoragePlugin
 
 from dream_vla_ros.data.align import ActionSource
 from dream_vla_ros.data.bag import Bag
-from dream_vla_ros.data.bag_episodes import BagRules, read_episodes
+from dream_vla_ros.data.bag_episodes import BagRules, model_proprio, read_episodes
 from dream_vla_ros.data.episode_metadata import EpisodeMetadata, Takeover
 from dream_vla_ros.data.errors import BagError, DataError
 from dream_vla_ros.data.idle import IdleRule, Trim
 from dream_vla_ros.data.topics import TopicNames
-from dream_vla_ros.embodiment import StateSource
+from dream_vla_ros.embodiment import RotationConvention, StateSource
+from dream_vla_ros.geometry import (
+    Pose,
+    angle_between,
+    quaternion_from_rotation_vector,
+    quaternion_multiply,
+)
 from dream_vla_ros.policy.actions import ActionCodec
 from dream_vla_ros.policy.proprio import ProprioWriter
+from dream_vla_ros.robot_state import RobotState
 
 EVERYTHING = BagRules(task="stack", idle=IdleRule(Trim.NONE))
 
@@ -73,8 +80,6 @@ def test_numbers_for_the_model_come_from_the_policys_own_code(bag, tabletop):
 
 
 def test_euler_differences_add_up_along_the_measured_orientation(bag, tabletop):
-    from dream_vla_ros.embodiment import RotationConvention
-
     robot = replace(tabletop, action=replace(tabletop.action, rotation=RotationConvention.EULER_DIFFERENCE))
     (episode,) = read_episodes(bag, robot, EVERYTHING).episodes
     codec = ActionCodec.from_embodiment(robot)
@@ -279,3 +284,20 @@ def test_storage_makes_no_difference(healthy_sqlite: Path, bag, tabletop, record
                 assert np.array_equal(
                     episode.images["wrist"][frame].decode(), expected.images["wrist"][frame].decode()
                 )
+
+
+def test_grippers_that_point_down_begin_alike_in_all_episodes(tabletop):
+    random = np.random.default_rng(2)
+    beginnings = []
+    for _ in range(50):
+        # Noise about half a turn round the x axis, on both sides of it.
+        turn = random.normal(0.0, 0.05, 3)
+        quaternion = quaternion_multiply(quaternion_from_rotation_vector(turn), [1.0, 0.0, 0.0, 0.0])
+        joints = dict.fromkeys(tabletop.state.finger_joints, 0.0)
+        states = [RobotState(0, 0, Pose(np.zeros(3), quaternion), joints)] * 2
+        rows = model_proprio(tabletop, states)
+        assert np.array_equal(rows[0], rows[1])
+        assert angle_between(quaternion_from_rotation_vector(rows[0, 3:6]), quaternion) < 1e-6
+        beginnings.append(rows[0, 3:6])
+    assert np.all(np.ptp(beginnings, axis=0) < 0.5)
+    assert np.all(np.array(beginnings)[:, 0] > 2.5)

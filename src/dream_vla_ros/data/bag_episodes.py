@@ -21,7 +21,7 @@ from dream_vla_ros.data.idle import IdleRule, keep
 from dream_vla_ros.data.recording import CameraStream, Recording
 from dream_vla_ros.data.series import Int64
 from dream_vla_ros.data.topics import TopicNames
-from dream_vla_ros.embodiment import Embodiment
+from dream_vla_ros.embodiment import Embodiment, ProprioLayout
 from dream_vla_ros.geometry import Array
 from dream_vla_ros.images import decode
 from dream_vla_ros.policy.actions import ActionCodec, Motion
@@ -30,6 +30,8 @@ from dream_vla_ros.robot_state import RobotState
 
 GOAL_TOPIC = "active_goal"
 _GOAL_TYPES = ("dream_vla_msgs/msg/ActiveGoal",)
+# Rotations beyond two thirds of a half turn count as about half a turn.
+_HALF_TURN_FROM = 2.0 * np.pi / 3.0
 
 
 @dataclass(frozen=True)
@@ -263,7 +265,24 @@ def model_actions(embodiment: Embodiment, motion: Motion, quaternions: Array) ->
 def model_proprio(embodiment: Embodiment, states: list[RobotState]) -> Array:
     """Return the proprio (frames, numbers) that a model of this robot sees; angles go on without jumps."""
     write = ProprioWriter(embodiment)
-    rows: list[Array] = []
-    for state in states:
-        rows.append(write(state, near=rows[-1] if rows and write.size else None))
-    return np.array(rows).reshape(len(states), write.size)
+    if not write.size or not states:
+        return np.zeros((len(states), write.size))
+    rows = [write(states[0], near=_beginning(embodiment, write(states[0])))]
+    for state in states[1:]:
+        rows.append(write(state, near=rows[-1]))
+    return np.array(rows)
+
+
+def _beginning(embodiment: Embodiment, first: Array) -> Array:
+    """Return what the angles of an episode's first frame should be near to, alike in all episodes.
+
+    About half a turn, where a gripper that points down is, a rotation vector has two forms that are far
+    apart, and noise decides which is the shorter. There the one whose largest number is positive is taken.
+    """
+    near = first.copy()
+    vector = first[3:6]
+    if embodiment.proprio.layout is ProprioLayout.XYZ_AXIS_ANGLE_FINGERS:
+        largest = vector[np.argmax(np.abs(vector))]
+        if np.linalg.norm(vector) > _HALF_TURN_FROM and largest < 0.0:
+            near[3:6] = -vector
+    return near
