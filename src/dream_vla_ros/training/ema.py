@@ -45,7 +45,7 @@ class Average:
         """Take averages over."""
         if set(state) != set(self._values):
             raise KeyError("the saved average is of other parameters")
-        self._values = {name: value.clone() for name, value in state.items()}
+        self._values = {name: state[name].to(old.device, copy=True) for name, old in self._values.items()}
 
 
 def _trained(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

@@ -207,7 +207,8 @@ class Trainer:
         if not path.exists():
             return
         try:
-            state = torch.load(path, map_location=self._accelerator.device, weights_only=True)
+            # Onto the processor: it is copied from there to wherever each part lives.
+            state = torch.load(path, map_location="cpu", weights_only=True)
             saved = {key: value for key, value in state["settings"].items() if key not in _FREE}
         except Exception as error:  # unpickling damaged files raises almost anything
             raise TrainingError(f"{path} is damaged ({error}): remove it to start anew") from error
