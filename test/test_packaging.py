@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from xml.etree import ElementTree
@@ -69,10 +70,10 @@ def requirement_names(name: str) -> set[str]:
     return {normal(re.split(r"[<>=\[ ]", line)[0]) for line in lines if line and not line.startswith("#")}
 
 
-def imported_packages() -> dict[str, str]:
-    """Map every third-party package imported anywhere in the source to one file that imports it."""
+def imports_of(paths: Iterable[Path]) -> dict[str, str]:
+    """Map every third-party package that some files import to one of them that does."""
     found: dict[str, str] = {}
-    for path in [*PACKAGE.rglob("*.py"), *(ROOT / "launch").glob("*.py")]:
+    for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
@@ -82,11 +83,12 @@ def imported_packages() -> dict[str, str]:
                 continue
             for name in names:
                 found.setdefault(name.split(".")[0], str(path.relative_to(ROOT)))
-    return {
-        name: where
-        for name, where in found.items()
-        if name not in sys.stdlib_module_names and name != "dream_vla_ros" and name not in OPTIONAL
-    }
+    own = {"dream_vla_ros", *sys.stdlib_module_names, *OPTIONAL}
+    return {name: where for name, where in found.items() if name not in own}
+
+
+def imported_packages() -> dict[str, str]:
+    return imports_of([*PACKAGE.rglob("*.py"), *(ROOT / "launch").glob("*.py")])
 
 
 def test_versions_and_licences_agree():
@@ -147,6 +149,22 @@ def test_every_import_without_a_wheel_distribution_comes_by_pip():
 )
 def test_package_xml_declares(name):
     assert name in declared_in(ROOT / "package.xml")
+
+
+def test_what_only_tests_import_comes_by_pip():
+    """What a test imports is in dev.txt, or the test fails or skips in a fresh clone."""
+    folders = (ROOT / "test", ROOT / "benchmarks")
+    paths = [path for folder in folders for path in folder.rglob("*.py")]
+    helpers = {path.stem for path in paths} | {path.parent.name for path in paths}
+    in_pip = requirement_names("runtime.txt") | requirement_names("dev.txt")
+    known = declared_in(ROOT / "package.xml") | {"dream_vla_msgs", "tf2_ros"} | helpers
+    distributions = packages_distributions()
+    missing = {
+        name: where
+        for name, where in imports_of(paths).items()
+        if name not in known and not in_pip & {normal(owner) for owner in distributions.get(name, [])}
+    }
+    assert not missing, "add these to requirements/dev.txt"
 
 
 def test_message_packages_in_use_are_declared_by_the_message_package():
