@@ -7,7 +7,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup venv msgs build test lint bench demo clean distclean
+.PHONY: help setup venv msgs build test lint bench demo train-tabletop clean distclean
 
 ENV := . scripts/env.sh &&
 ARGS ?=
@@ -16,7 +16,7 @@ export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
 export EXPERT PYTHON TORCH
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: ## make the virtual environment and build both packages
 	@scripts/setup.sh
@@ -42,6 +42,9 @@ bench: setup ## run the benchmarks
 
 demo: setup ## drive the simulated arm and write out/ (EXPERT=1: by the scripted expert)
 	@$(ENV) python -m dream_vla_ros.nodes.demo $(if $(filter-out 0,$(EXPERT)),--expert) $(ARGS)
+
+train-tabletop: setup ## train models/tabletop from nothing; goes on where it was stopped
+	@$(ENV) python -m dream_vla_ros.training.tabletop $(ARGS)
 
 clean: ## remove what was built
 	rm -rf build build-* install install-* log out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -35,6 +35,8 @@ COMMANDS = (
     Command("status", "show policy, controller and cameras", "dream_vla_ros.nodes.cli_status"),
     Command("convert", "make a training set of recorded bags", "dream_vla_ros.data.cli_convert"),
     Command("inspect", "draw a bag or a training set, and warn", "dream_vla_ros.data.cli_inspect"),
+    Command("evaluate", "try a checkpoint on the simulated arm", "dream_vla_ros.nodes.cli_evaluate"),
+    Command("merge", "fold a LoRA adapter into its checkpoint", "dream_vla_ros.nodes.cli_merge"),
     Command("recover", "make a whole bag of one that was cut off", "dream_vla_ros.data.cli_recover"),
 )
 

@@ -6,7 +6,7 @@ import json
 import math
 import multiprocessing
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,8 @@ class Plan:
     :param wrong: Make each scene for another block than the words speak of, which alone decide success: a
         policy that goes by the scene fails.
     :param vary_words: Draw the words from all known ways to say the task.
+    :param latency_s: Of a prediction, in simulated time.
+    :param time_limit_s: Longest try.
     """
 
     kinds: tuple[str, ...] = tuple(KINDS)
@@ -56,6 +58,7 @@ class Plan:
     vary_words: bool = True
     num_blocks: int = 4
     latency_s: float = 0.1
+    time_limit_s: float = 20.0
 
     def tries(self) -> list[Try]:
         """Return every try, kind by kind."""
@@ -65,7 +68,7 @@ class Plan:
         seed = self.seed + index
         rng = np.random.default_rng([seed, *kind.encode()])
         known = [task for task in closed_tasks() if isinstance(task.goal, KINDS[kind])]
-        task = known[int(rng.integers(len(known)))]
+        task = replace(known[int(rng.integers(len(known)))], time_limit_s=self.time_limit_s)
         scene = task
         if self.wrong:
             others = [other for other in known if other.goal.blocks[0] != task.goal.blocks[0]]
@@ -117,9 +120,9 @@ def evaluate(
     :param progress: Called with tries done, tries in all and the newest.
     :returns: One record per try, in the plan's order.
     """
-    tries = plan.tries()
     if unknown := [kind for kind in plan.kinds if kind not in KINDS]:
         raise ValueError(f"no kind of task '{unknown[0]}'; there are {', '.join(KINDS)}")
+    tries = plan.tries()
     records: list[dict[str, Any]] = []
     context = multiprocessing.get_context("spawn")
     with context.Pool(workers, _begin, (checkpoint, embodiment, plan)) as pool:
@@ -143,21 +146,32 @@ def save_records(path: Path, records: Sequence[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
 
 
+_setup: tuple[Path, Embodiment, Plan] | None = None
 _driver: Any = None
 
 
 def _begin(checkpoint: Path, embodiment: Embodiment, plan: Plan) -> None:
-    """Load policy and simulation once per process."""
-    global _driver
+    # A pool starts workers anew for ever if this fails, so nothing that can fail is done here.
+    global _setup, _driver
+    _setup, _driver = (checkpoint, embodiment, plan), None
+
+
+def _load() -> Any:
+    """Load policy and simulation."""
     from dream_vla_ros.policy.dream_vla import DreamVLAPolicy
     from dream_vla_ros.policy.settings import ModelSettings
     from dream_vla_ros.training.closed_loop import ControlledTabletop
 
+    assert _setup is not None
+    checkpoint, embodiment, plan = _setup
     policy = DreamVLAPolicy.load(ModelSettings(checkpoint=str(checkpoint), threads=1), embodiment)
-    _driver = ControlledTabletop(embodiment, policy, num_blocks=plan.num_blocks, latency_s=plan.latency_s)
+    return ControlledTabletop(embodiment, policy, num_blocks=plan.num_blocks, latency_s=plan.latency_s)
 
 
 def _try(one: Try) -> dict[str, Any]:
+    global _driver
+    if _driver is None:
+        _driver = _load()
     trial = _driver.run(one.task, one.seed, one.words, one.scene)
     return {
         "kind": one.kind,

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
@@ -37,7 +37,7 @@ from dream_vla_ros.training.learners import ActionLearner, AlignmentLearner, Fee
 from dream_vla_ros.training.memory import MALLOC_SETTINGS
 from dream_vla_ros.training.order import SampleOrder
 from dream_vla_ros.training.progress import TrainingProgress
-from dream_vla_ros.training.publish import publish_tabletop
+from dream_vla_ros.training.publish import Publication, configuration_of, publish
 from dream_vla_ros.training.settings import TrainSettings
 from dream_vla_ros.training.store import SampleStore
 from dream_vla_ros.training.trainer import Trainer
@@ -205,14 +205,38 @@ def main(argv: Sequence[str] | None = None) -> int:
             continue
         if status := _train_in_processes(arguments.processes, [*given, "--stage", stage]):
             return status
-    publish_tabletop(
-        plan.layout,
-        arguments.work,
-        arguments.out,
-        fresh_model(plan, SampleStore(arguments.work / DEMONSTRATIONS)),
-    )
+    publish_stages(plan, arguments.work, arguments.out)
     print(f"wrote {arguments.out}")
     return 0
+
+
+def publish_stages(plan: Plan, work: Path, out: Path) -> None:
+    """Write the checkpoint of stages that are complete.
+
+    :param work: Folder of the stages.
+    :param out: Checkpoint folder.
+    """
+    model = fresh_model(plan, SampleStore(work / DEMONSTRATIONS))
+    trained = torch.load(work / STAGES[1] / WEIGHTS, weights_only=True)
+    model.load_state_dict(
+        {name.removeprefix("model."): t for name, t in trained.items() if name.startswith("model.")}
+    )
+    about = Publication(
+        title="Dream-VLA for the simulated tabletop",
+        summary="A small model of the Dream-VLA layout for the simulated arm of this package. It picks, "
+        "stacks and pushes blocks by their colours, in simulation only.",
+        configuration=configuration_of(asdict(plan)),
+        embodiment=plan.embodiment.read_text(encoding="utf-8"),
+        stages=[(stage, work / stage) for stage in STAGES],
+        base="random weights",
+        notes=(
+            "Data: demonstrations of the scripted expert with recovery noise",
+            "Labels of alignment: simulator poses of the blocks, at the words that name them and at the "
+            "image tokens",
+        ),
+    )
+    # Half precision on disk: a third of the size limit, and the weights are small.
+    publish(model, out, plan.layout, about, dtype=torch.float16)
 
 
 def _plan(arguments: argparse.Namespace) -> Plan:

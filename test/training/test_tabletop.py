@@ -1,0 +1,103 @@
+"""The recipe from demonstrations to a checkpoint, in miniature."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from dream_vla_ros.images import Preprocessing, preprocess
+from dream_vla_ros.policy.dream_vla import DreamVLAPolicy
+from dream_vla_ros.policy.observation import Observation
+from dream_vla_ros.policy.settings import JPEG, ModelSettings
+from dream_vla_ros.robot_state import RobotState
+from dream_vla_ros.sim.environment import TabletopEnv
+from dream_vla_ros.sim.rollout import run_episode
+from dream_vla_ros.training.demonstrations import (
+    EpisodeEncoder,
+    Recipe,
+    block_labels,
+    concatenate,
+    demonstrations,
+)
+from dream_vla_ros.training.metrics import read_metrics
+from dream_vla_ros.training.store import SampleStore, write_shard
+from dream_vla_ros.training.tabletop import DEMONSTRATIONS, KEY, STAGES, WEIGHTS, Plan, publish_stages, train
+
+IMAGES = Preprocessing(112, jpeg=False, crop_area=1.0)
+RECIPE = Recipe(episodes=2, camera_pixels=56)
+
+
+@pytest.fixture(scope="module")
+def shown(embodiment):
+    return list(demonstrations(RECIPE, embodiment, IMAGES, range(2)))
+
+
+def test_demonstrations_repeat_and_differ(embodiment, shown):
+    again = next(iter(demonstrations(RECIPE, embodiment, IMAGES, [0])))
+    np.testing.assert_array_equal(again.images, shown[0].images)
+    np.testing.assert_array_equal(again.actions, shown[0].actions)
+    assert len({samples.instructions[0] for samples in shown}) == 2
+    assert all(samples.actions.shape[1:] == (8, 7) for samples in shown)
+
+
+def test_samples_are_what_the_policy_would_have_seen(embodiment):
+    env = TabletopEnv(image_size=(56, 56))
+    try:
+        task, _ = RECIPE.task(0)
+        episode = run_episode(env, task, 5)
+    finally:
+        env.close()
+    samples = EpisodeEncoder(embodiment, IMAGES)(episode, 0)
+    settings = ModelSettings(image_crop_area=1.0, image_jpeg=JPEG.NO).preprocessing(IMAGES)
+    for at in (0, len(episode) - 1):
+        views = [preprocess(episode.images[camera.name][at], settings) for camera in embodiment.cameras]
+        np.testing.assert_array_equal(samples.images[at], np.stack(views))
+    # The tabletop's actions are motion itself.
+    np.testing.assert_allclose(samples.actions, episode.chunks, atol=1e-6)
+    np.testing.assert_allclose(samples.proprio[:, :3], episode.end_effector[:, :3], atol=1e-6)
+
+
+def test_labels_tell_where_blocks_are_from_the_gripper(embodiment):
+    env = TabletopEnv(image_size=(32, 32), num_blocks=3)
+    try:
+        episode = run_episode(env, RECIPE.task(0)[0], 5)
+    finally:
+        env.close()
+    labels = block_labels(episode)
+    assert np.isfinite(labels[0]).all(axis=1).sum() == 3
+    there = {"red": 0, "green": 1, "blue": 2, "yellow": 3}
+    for colour, poses in episode.blocks.items():
+        offset = poses[:, :3] - episode.end_effector[:, :3]
+        np.testing.assert_allclose(labels[:, there[colour], :3], offset, atol=1e-6)
+    np.testing.assert_allclose(np.hypot(labels[..., 3], labels[..., 4])[0, np.isfinite(labels[0, :, 0])], 1.0)
+
+
+def test_stages_make_a_checkpoint_that_the_policy_runs(embodiment, shown, tmp_path):
+    write_shard(tmp_path / DEMONSTRATIONS, "expert-00000", concatenate(shown))
+    plan = Plan()
+    short = {"steps": 2, "batch_size": 4, "warmup_steps": 1, "log_every": 1}
+    plan = replace(plan, alignment=replace(plan.alignment, **short), actions=replace(plan.actions, **short))
+    before = torch.get_num_threads()
+    for stage in STAGES:
+        train(plan, tmp_path, stage)
+        assert (tmp_path / stage / WEIGHTS).exists()
+        assert len(read_metrics(tmp_path / stage)) == 2
+    assert torch.get_num_threads() == before
+    publish_stages(plan, tmp_path, tmp_path / "checkpoint")
+    assert sum(path.stat().st_size for path in (tmp_path / "checkpoint").iterdir()) < 20e6
+    policy = DreamVLAPolicy.load(ModelSettings(checkpoint=str(tmp_path / "checkpoint")), embodiment)
+    assert policy.notes[0].endswith("of 112 x 112 pixels, without JPEG, not cropped")
+    statistics = policy._model.statistics
+    states = SampleStore(tmp_path / DEMONSTRATIONS).column("proprio")
+    np.testing.assert_allclose(statistics.proprio[KEY].low, np.quantile(states, 0.01, axis=0), atol=1e-5)
+    env = TabletopEnv(image_size=(56, 56))
+    try:
+        seen = env.reset(RECIPE.task(0)[0], 3)
+    finally:
+        env.close()
+    state = RobotState(0, 0, seen.end_effector, seen.joint_positions, gripper=seen.gripper)
+    observation = Observation(seen.images, dict.fromkeys(seen.images, 0), state, seen.instruction)
+    assert len(policy.infer(observation).motion) == 8
