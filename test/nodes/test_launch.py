@@ -16,11 +16,11 @@ import pytest
 pytest.importorskip("launch_ros", reason="launch files were NOT tested: this ROS has no launch_ros (wheels)")
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch import LaunchContext
 from launch.actions import DeclareLaunchArgument
 
 from dream_vla_msgs.msg import ControllerState
 from dream_vla_ros.nodes.client import DreamVLA, NotReadyError, Outcome
-from launch import LaunchContext
 
 LAUNCH = Path(__file__).parents[2] / "launch"
 FILES = ("bringup", "franka", "tabletop", "widowx")
