@@ -1,7 +1,23 @@
 #!/usr/bin/env bash
 # Run pytest with only the plugins in use: those that a ROS distribution registers do not fit every pytest.
+#
+# Without arguments, each file that runs a ROS graph has a process of its own: in a process that made and destroyed
+# many DDS participants, Fast DDS 2.14 was seen to spin in a sending thread and to block the next participant for good.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 unset MAKEFLAGS MFLAGS MAKELEVEL
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD=1
-exec python -m pytest -p pytest_timeout -p _hypothesis_pytestplugin "$@"
+pytest=(python -m pytest -p pytest_timeout -p _hypothesis_pytestplugin)
+if [ "$#" -gt 0 ]; then
+  exec "${pytest[@]}" "$@"
+fi
+failed=()
+"${pytest[@]}" --ignore=test/nodes || failed+=(test)
+for file in test/nodes/test_*.py; do
+  # 5: nothing to run, as where a whole file is skipped for want of launch_ros.
+  "${pytest[@]}" -q "$file" || [ "$?" -eq 5 ] || failed+=("$file")
+done
+if [ "${#failed[@]}" -gt 0 ]; then
+  echo "tests failed in: ${failed[*]}" >&2
+  exit 1
+fi
