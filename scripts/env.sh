@@ -37,8 +37,6 @@ _dream_vla_activate() {
     export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
   fi
   export MUJOCO_GL="${MUJOCO_GL:-egl}"
-  # A process that is killed can leave Fast DDS's shared memory such that its peers' sending threads spin for good.
-  export FASTDDS_BUILTIN_TRANSPORTS="${FASTDDS_BUILTIN_TRANSPORTS:-UDPv4}"
 
   local overlay="$DREAM_VLA_INSTALL/local_setup.bash" nounset=""
   [ -z "${ZSH_VERSION:-}" ] || overlay="$DREAM_VLA_INSTALL/local_setup.zsh"
