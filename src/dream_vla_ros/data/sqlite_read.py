@@ -75,6 +75,11 @@ class SqliteFile:
         try:
             with self._lock:
                 row = self._connection.execute(query, (locator.block,)).fetchone()
+                if row is None:
+                    # A damaged inner page leads the search astray, but not a walk through all rows.
+                    row = self._connection.execute(
+                        query.replace("id =", "+id ="), (locator.block,)
+                    ).fetchone()
         except sqlite3.Error as error:
             raise BagError(f"{self.path}: message {locator.block} is unreadable: {error}") from error
         if row is None:
