@@ -324,7 +324,7 @@ def test_success_is_told_when_the_task_is_done(module_graph, arm):
 )
 def test_it_does_not_start_with_wrong_parameters(graph, parameters, message):
     process = graph.start(MODULE, parameter_files=[CONFIG], parameters=parameters)
-    assert process.wait() == 1
+    assert process.wait() == 2
     assert message in process.log()
 
 

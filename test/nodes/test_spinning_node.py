@@ -28,8 +28,8 @@ def spinning(domain_id):
 
 
 def test_calls_run_in_the_nodes_thread_and_give_their_value(spinning):
-    assert spinning.call(lambda: threading.current_thread().name) == "spinning"
-    assert threading.current_thread().name != "spinning"
+    assert spinning.call(lambda: threading.current_thread().name) == "spinning callbacks"
+    assert threading.current_thread().name != "spinning callbacks"
 
 
 def test_what_a_call_raises_comes_to_the_caller_and_does_no_harm(spinning):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import math
-import signal
-import sys
 import threading
 import time
 import traceback
@@ -13,14 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
 from dream_vla_msgs.msg import ActionChunk as ActionChunkMsg
@@ -33,15 +28,15 @@ from dream_vla_ros.nodes.controller_messages import diagnostics, state_to_msg
 from dream_vla_ros.nodes.controller_stop import EmergencyStopTopic
 from dream_vla_ros.nodes.conversions import chunk_from_msg, uuid_from_msg
 from dream_vla_ros.nodes.parameters import declare, declare_embodiment
+from dream_vla_ros.nodes.serving import EXIT_FAULT, run_node
+from dream_vla_ros.nodes.spinner import Spinner
 from dream_vla_ros.nodes.state_source import StateSource
-from dream_vla_ros.parameters import ParameterError, param
+from dream_vla_ros.parameters import param
 
 _DEPTH = 10
 _LOG_PERIOD_S = 2.0
 # A node that was told to end waits this long beyond the stop time for the arm to stand.
 _END_MARGIN_S = 0.5
-EXIT_FAULT = 1
-EXIT_PARAMETERS = 2
 
 
 @dataclass(frozen=True)
@@ -290,50 +285,21 @@ def main(args: Sequence[str] | None = None) -> int:
 
     :returns: Exit code: 0 when told to end, 2 for wrong parameters, 1 for a fault.
     """
-    ending = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ending.set())
-    try:
-        # ROS's own handlers would close the publishers before the arm stands.
-        rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
-        node = ControllerNode()
-    except (ParameterError, AdapterError) as error:
-        print(f"controller: {error}", file=sys.stderr)
-        rclpy.try_shutdown()
-        return EXIT_PARAMETERS
-    except Exception as error:  # rclpy raises a different class for each thing a command line can get wrong
-        print(f"controller: cannot start: {error}", file=sys.stderr)
-        rclpy.try_shutdown()
-        return EXIT_PARAMETERS
-    return _run(node, ending)
+    return run_node("controller", ControllerNode, _serve, args)
 
 
-def _run(node: ControllerNode, ending: threading.Event) -> int:
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-
-    def spin() -> None:
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            pass
-        except Exception:
-            node.get_logger().fatal(traceback.format_exc())
-
-    spinning = threading.Thread(target=spin, name="callbacks", daemon=True)
-    spinning.start()
+def _serve(node: ControllerNode, ending: threading.Event) -> int:
+    spinner = Spinner(node, ending.set)
+    spinner.start()
     node.start()
     # What was made so far stays; without it in every collection the loop keeps its time better.
     gc.collect()
     gc.freeze()
-    while not ending.wait(timeout=0.2) and spinning.is_alive() and node.loop.alive:
+    while not ending.wait(timeout=0.2) and node.loop.alive:
         pass
-    code = 0 if ending.is_set() else EXIT_FAULT
+    code = 0 if node.loop.alive else EXIT_FAULT
     node.end()
-    executor.shutdown()
-    spinning.join(timeout=2.0)
-    node.destroy_node()
-    rclpy.try_shutdown()
+    spinner.stop()
     return code
 
 

@@ -16,6 +16,7 @@ from dream_vla_msgs.msg import ControllerState
 from dream_vla_msgs.srv import GroundPredicates
 from dream_vla_ros.chunk import ActionChunk
 from dream_vla_ros.nodes.conversions import chunk_to_msg
+from dream_vla_ros.nodes.managed_node import ManagedNode
 from dream_vla_ros.nodes.outcome import Outcome
 from dream_vla_ros.nodes.parameters import declare, declare_embodiment
 from dream_vla_ros.nodes.policy_controller_watch import ControllerWatch
@@ -24,7 +25,6 @@ from dream_vla_ros.nodes.policy_goal import GoalRun
 from dream_vla_ros.nodes.policy_heartbeat import Heartbeat
 from dream_vla_ros.nodes.policy_inference import InferenceWorker, Pace, Prediction, warm_up
 from dream_vla_ros.nodes.policy_inputs import Observer
-from dream_vla_ros.nodes.policy_lifecycle import ManagedNode
 from dream_vla_ros.nodes.policy_parameters import ParameterGuard, PolicyParameters
 from dream_vla_ros.nodes.policy_server import InstructionServer
 from dream_vla_ros.nodes.policy_success import SuccessQuestion

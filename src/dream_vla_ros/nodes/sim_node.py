@@ -7,24 +7,23 @@ messages.
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import rclpy
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from dream_vla_ros.nodes.parameters import declare, declare_embodiment
+from dream_vla_ros.nodes.serving import EXIT_FAULT, run_node
 from dream_vla_ros.nodes.sim_cameras import SimCameras
 from dream_vla_ros.nodes.sim_targets import SimTargets
 from dream_vla_ros.nodes.sim_topics import SimTopics
+from dream_vla_ros.nodes.spinner import Spinner
 from dream_vla_ros.parameters import ParameterError, check, param, specs
 from dream_vla_ros.sim.appearance import MODEST_VARIATION, OPEN_COLOURS
 from dream_vla_ros.sim.cameras import CAMERAS
@@ -94,8 +93,7 @@ class SimNode(Node):
         self._failure: Exception | None = None
         self.add_on_set_parameters_callback(self._check_parameters)
         self._reset_service = self.create_service(Trigger, "~/reset", self._on_reset)
-        self._thread = threading.Thread(target=self._run, name="simulation")
-        self._thread.start()
+        self._thread = threading.Thread(target=self._run, name="simulation", daemon=True)
         self.get_logger().info(
             f"simulating {parameters.num_blocks} blocks for '{task.instruction}', seed {parameters.seed}"
         )
@@ -104,6 +102,10 @@ class SimNode(Node):
     def failure(self) -> Exception | None:
         """What ended the simulation by itself, if anything did."""
         return self._failure
+
+    def start(self) -> None:
+        """Begin to step and publish."""
+        self._thread.start()
 
     def stop(self) -> None:
         """End the simulation's thread."""
@@ -114,11 +116,8 @@ class SimNode(Node):
         try:
             self._loop()
         except Exception as error:
-            # The context goes down while a message is being published: that is the end, not a failure.
-            if not self._stopping.is_set() and self.context.ok():
-                self._failure = error
-                self.get_logger().fatal(f"the simulation ended: {error!r}")
-                self.context.try_shutdown()
+            self._failure = error
+            self.get_logger().fatal(f"the simulation ended: {error!r}")
         finally:
             self._sim.close()
 
@@ -127,7 +126,7 @@ class SimNode(Node):
         self._sim.render(CAMERAS[0])
         pacer = Pacer(CONTROL_PERIOD_S)
         next_camera_s, tick = 0.0, 0
-        while not self._stopping.is_set() and self.context.ok():
+        while not self._stopping.is_set():
             if self._serve_reset():
                 next_camera_s, tick = 0.0, 0
             self._follow_targets()
@@ -245,26 +244,23 @@ class _Reset:
         self.error = ""
 
 
-def main(args: list[str] | None = None) -> int:
-    """Run the node until it is interrupted."""
-    # A shell starts background jobs with SIGINT ignored; the node must still end with its launch.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    rclpy.init(args=args)
-    try:
-        node = SimNode()
-    except ParameterError as error:
-        rclpy.logging.get_logger("sim").fatal(str(error))
-        rclpy.try_shutdown()
-        return 1
-    try:
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the simulation until SIGINT or SIGTERM.
+
+    :returns: Exit code: 0 when told to end, 2 for wrong parameters, 1 when the simulation failed.
+    """
+    return run_node("sim", SimNode, _serve, args)
+
+
+def _serve(node: SimNode, ending: threading.Event) -> int:
+    spinner = Spinner(node, ending.set)
+    spinner.start()
+    node.start()
+    while not ending.wait(timeout=0.2) and node.failure is None:
         pass
-    finally:
-        node.stop()
-        node.destroy_node()
-        rclpy.try_shutdown()
-    return 1 if node.failure else 0
+    node.stop()
+    spinner.stop()
+    return EXIT_FAULT if node.failure else 0
 
 
 if __name__ == "__main__":

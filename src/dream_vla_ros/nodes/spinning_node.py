@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import rclpy
 from rclpy.client import Client
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, ShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
-T = TypeVar("T")
+from dream_vla_ros.nodes.spinner import Spinner, call_and_wait
 
-# Long enough for a busy machine, short enough that a wedged thread is noticed by a person.
-_CALL_TIMEOUT_S = 10.0
+T = TypeVar("T")
 
 
 class NotReadyError(RuntimeError):
@@ -33,6 +30,7 @@ class SpinningNode:
     """
 
     def __init__(self, name: str, *, namespace: str = "", ros_args: Sequence[str] = ()) -> None:
+        self._name = name
         self._context = Context()
         # A context of its own installs no signal handlers: Ctrl-C stays a KeyboardInterrupt of the caller.
         rclpy.init(context=self._context, args=[])
@@ -52,20 +50,17 @@ class SpinningNode:
         except BaseException:
             rclpy.shutdown(context=self._context)
             raise
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
-        self._closing = threading.Event()
+        self._spinner = Spinner(self.node)
         self._closed = False
-        self._thread = threading.Thread(target=self._spin, name=name, daemon=True)
 
     def start(self) -> None:
         """Begin to spin; subscriptions made before lose nothing."""
-        self._thread.start()
+        self._spinner.start()
 
     @property
     def alive(self) -> bool:
         """Whether the node is being spun."""
-        return self._thread.is_alive() and not self._closing.is_set()
+        return self._spinner.alive
 
     def call(self, function: Callable[[], T]) -> T:
         """Run a function in the node's thread and return what it returns.
@@ -75,25 +70,10 @@ class SpinningNode:
 
         :raises RuntimeError: If the node no longer spins.
         """
-        done = threading.Event()
-        outcome: list[Any] = [None, None]
-
-        def run() -> None:
-            try:
-                outcome[0] = function()
-            except Exception as error:
-                outcome[1] = error
-            finally:
-                done.set()
-
+        owner = f"node '{self._name}'"
         if not self.alive:
-            raise RuntimeError(f"node '{self._thread.name}' is closed")
-        self._executor.create_task(run)
-        if not done.wait(_CALL_TIMEOUT_S):
-            raise RuntimeError(f"node '{self._thread.name}' did not answer within {_CALL_TIMEOUT_S:g} s")
-        if outcome[1] is not None:
-            raise outcome[1]
-        return outcome[0]
+            raise RuntimeError(f"{owner} is closed")
+        return call_and_wait(self._spinner.post, function, owner)
 
     def call_service(self, client: Client, request: Any, timeout_s: float, *, owner: str) -> Any:
         """Call a service from any thread but the node's own.
@@ -123,23 +103,6 @@ class SpinningNode:
         if self._closed:
             return
         self._closed = True
-        self._closing.set()
-        self._executor.wake()
-        if self._thread.ident is not None:
-            self._thread.join(timeout=_CALL_TIMEOUT_S)
-        self._executor.shutdown(timeout_sec=1.0)
+        self._spinner.stop()
         self.node.destroy_node()
         rclpy.shutdown(context=self._context)
-
-    def _spin(self) -> None:
-        while self._context.ok() and not self._closing.is_set():
-            self._spin_once()
-
-    def _spin_once(self) -> None:
-        try:
-            self._executor.spin_once(timeout_sec=1.0)
-        except (ExternalShutdownException, ShutdownException):
-            self._closing.set()
-        except Exception:
-            # One bad callback must not leave the client deaf; what went wrong is logged.
-            self.node.get_logger().error(traceback.format_exc())

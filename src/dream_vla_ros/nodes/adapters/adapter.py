@@ -7,7 +7,7 @@ from typing import Protocol
 from dream_vla_ros.control import Command
 
 
-class AdapterError(RuntimeError):
+class AdapterError(ValueError):
     """A command that could not be handed to the driver; the controller holds the arm and says so."""
 
 

@@ -14,10 +14,9 @@ from rclpy.lifecycle.node import LifecycleNodeMixin
 from rclpy.node import Node
 from rclpy.task import Future
 
-Value = TypeVar("Value")
+from dream_vla_ros.nodes.spinner import call_and_wait
 
-# Anything run in the executor is quick; longer means that it no longer spins.
-_CALL_TIMEOUT_S = 10.0
+Value = TypeVar("Value")
 
 
 class ManagedNode(LifecycleNodeMixin, Node):
@@ -87,23 +86,7 @@ class ManagedNode(LifecycleNodeMixin, Node):
         """
         if self.executor is None:
             return function()
-        done = threading.Event()
-        outcome: list[Any] = [None, None]
-
-        def call() -> None:
-            try:
-                outcome[0] = function()
-            except Exception as error:
-                outcome[1] = error
-            finally:
-                done.set()
-
-        self.executor.create_task(call)
-        if not done.wait(_CALL_TIMEOUT_S):
-            raise RuntimeError(f"node '{self.get_name()}' is not spinning")
-        if outcome[1] is not None:
-            raise outcome[1]
-        return outcome[0]
+        return call_and_wait(self.executor.create_task, function, f"node '{self.get_name()}'")
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Run :meth:`configure`."""
