@@ -12,6 +12,7 @@ from torch import Tensor
 from . import checkpoint
 from .backbone import DreamBackbone
 from .config import DreamConfig
+from .constrained import TokenConstraint, unmask_constrained
 from .errors import CheckpointError, ModelInputError
 from .language import PrefixCache, rotary_tables
 from .positions import three_axis_positions
@@ -67,6 +68,7 @@ class DreamVL(DreamBackbone):
         how: Unmasking | None = None,
         refresh_every: int = 1,
         history: list[Tensor] | None = None,
+        constraint: TokenConstraint | None = None,
     ) -> Tensor:
         """Continue a prompt by `max_new_tokens` tokens, unmasked in `steps` passes.
 
@@ -80,6 +82,8 @@ class DreamVL(DreamBackbone):
         :param refresh_every: run the prompt again at every so many steps, and reuse its keys and values in
             between: 1 is exact, more is faster and approximate.
         :param history: if given, the new tokens (1, max_new_tokens) after each step are appended.
+        :param constraint: what the new tokens must be, for example planning's `TokenAutomaton`; None leaves
+            them free.
         :returns: (1, S + max_new_tokens) ids.
         :raises ModelInputError: naming the argument that does not fit.
         """
@@ -95,28 +99,50 @@ class DreamVL(DreamBackbone):
         tokens = self.config.tokens
         masks = torch.full((max_new_tokens,), tokens.mask, device=self.device)
         rotary = self._rotary(torch.cat([ids[0], masks]), grids)
+        candidates = None if constraint is None else torch.as_tensor(constraint.token_ids, device=self.device)
         logits_at = self._logits_behind(
-            self.embed(ids, patches, grids), rotary, max_new_tokens, refresh_every
+            self.embed(ids, patches, grids), rotary, max_new_tokens, refresh_every, candidates
         )
         seen: list[Tensor] = []
-        new = unmask(
-            masks,
-            logits_at,
-            tokens.mask,
-            how,
-            pad_id=tokens.pad,
-            end_ids=(tokens.eos, tokens.im_end),
-            generator=generator,
-            history=None if history is None else seen,
-        )
+        notes = None if history is None else seen
+        if constraint is not None:
+            new = unmask_constrained(
+                masks,
+                logits_at,
+                tokens.mask,
+                how,
+                constraint,
+                pad_id=tokens.pad,
+                generator=generator,
+                history=notes,
+            )
+        else:
+            new = unmask(
+                masks,
+                logits_at,
+                tokens.mask,
+                how,
+                pad_id=tokens.pad,
+                end_ids=(tokens.eos, tokens.im_end),
+                generator=generator,
+                history=notes,
+            )
         if history is not None:
             history.extend(state[None] for state in seen)
         return torch.cat([ids, new[None]], dim=1)
 
     def _logits_behind(
-        self, prompt: Tensor, rotary: tuple[Tensor, Tensor], count: int, refresh_every: int
+        self,
+        prompt: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        count: int,
+        refresh_every: int,
+        candidates: Tensor | None = None,
     ) -> LogitsAt:
-        """Return what scores the masked places among the `count` behind a prompt, call by call."""
+        """Return what scores the masked places among the `count` behind a prompt, call by call.
+
+        :param candidates: the ids to score; None scores the vocabulary.
+        """
         first = prompt.shape[1] - 1  # one to the left of the new tokens
         caches: list[PrefixCache] = []
         calls = 0
@@ -132,7 +158,7 @@ class DreamVL(DreamBackbone):
             tables = (rotary[0][:, :, fresh:], rotary[1][:, :, fresh:])
             read = slice(first - fresh, first - fresh + count)
             hidden = self.hidden_states(embeds, tables, read, caches=None if refresh_every == 1 else caches)
-            return self.logits(hidden[0, masked])
+            return self.logits(hidden[0, masked], candidates)
 
         return logits_at
 
@@ -153,6 +179,7 @@ class DreamVL(DreamBackbone):
         stop_early: bool = False,
         refresh_every: int = 1,
         generator: torch.Generator | None = None,
+        constraint: TokenConstraint | None = None,
     ) -> str:
         """Answer a conversation.
 
@@ -162,6 +189,7 @@ class DreamVL(DreamBackbone):
         :param steps: forward passes; None is one per new token.
         :param algorithm: as the options of sampling, see `Unmasking`.
         :param refresh_every: see `generate_ids`.
+        :param constraint: see `generate_ids`.
         :returns: the answer, up to the end of the assistant's turn.
         :raises ModelInputError: naming the argument that does not fit.
         """
@@ -172,7 +200,12 @@ class DreamVL(DreamBackbone):
         inputs = self.processor.encode(messages, images, videos)
         prompt = (inputs["input_ids"], inputs.get("pixel_values"), inputs.get("image_grid_thw"))
         ids = self.generate_ids(
-            *prompt, max_new_tokens, how=how, refresh_every=refresh_every, generator=generator
+            *prompt,
+            max_new_tokens,
+            how=how,
+            refresh_every=refresh_every,
+            generator=generator,
+            constraint=constraint,
         )
         return self.processor.decode(ids[0, prompt[0].shape[1] :])
 
