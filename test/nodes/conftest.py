@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
 from ros_graph import Graph
+
+# Tests interrupt themselves and the processes they start; a suite that a script runs in the background would
+# have them all deaf to it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Domains up to 101 keep their DDS ports clear of the ephemeral port range on Linux; 0 is left to
 # the user's own graph.
