@@ -43,6 +43,7 @@ class Cause(IntEnum):
     WORKSPACE = 14
     ADAPTER = 15
     CLOCK_JUMP = 16
+    TAKEN_OVER = 20
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class Command:
     :param measured_age_s: Its age; NaN when none was received.
     :param position_error: Distance from measured to target [m]; NaN without both.
     :param rotation_error: Angle between them [rad]; NaN without both.
+    :param taken_over: Whether a human has the arm.
     """
 
     stamp_ns: int
@@ -110,6 +112,7 @@ class Command:
     position_error: float
     rotation_error: float
     counters: Counters
+    taken_over: bool = False
     speed_limited: bool = False
     workspace_limited: bool = False
     leash_limited: bool = False

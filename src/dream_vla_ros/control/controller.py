@@ -9,7 +9,7 @@ import numpy as np
 
 from dream_vla_ros.chunk import ActionChunk
 from dream_vla_ros.control.command import NO_GOAL, Cause, Command, Counters, Mode, Reason
-from dream_vla_ros.control.goals import GoalKeeper
+from dream_vla_ros.control.drivers import Drivers
 from dream_vla_ros.control.history import ActionHistory
 from dream_vla_ros.control.intake import ChunkIntake
 from dream_vla_ros.control.integrator import Integrator, Motion
@@ -43,12 +43,13 @@ class Controller:
         self._timing = embodiment.timing
         check_stop_time(settings, embodiment.limits, self._timing)
         self._period_s = 1.0 / self._timing.control_rate
-        self._goals = GoalKeeper()
+        self._goals = Drivers()
         self._timeline = Timeline(embodiment.limits)
         self._history = ActionHistory(self._period_s, self._timing.chunk_max_age)
         self._intake = ChunkIntake(self._timing)
         self._integrator = Integrator(embodiment.limits, self._period_s, settings.stop_time)
         self._counters = Counters()
+        self._suspended: tuple[bytes | None, Counters] = (None, Counters())
         self._stopped: Reason | None = None
         self._reason = Reason(Cause.NO_GOAL, "no goal yet")
         self._problem: Reason | None = Reason(Cause.STATE_STALE, "no measured state received")
@@ -70,35 +71,51 @@ class Controller:
 
     def policy_silence_s(self, steady_ns: int) -> float:
         """Return how long the policy has been silent; infinity before its first heartbeat."""
-        return self._goals.silence_s(steady_ns)
+        return self._goals.policy_silence_s(steady_ns)
 
-    def heartbeat(self, active: bool, goal_id: bytes, steady_ns: int) -> None:
-        """Take in the policy's word on which goal is active.
+    def heartbeat(self, active: bool, goal_id: bytes, steady_ns: int, *, human: bool = False) -> None:
+        """Take in the policy's word on which goal is active, or a human's who takes over or hands back.
 
         :param goal_id: 16 bytes.
         :param steady_ns: When it arrived.
+        :param human: Whether it is the human's. At the hand-back the policy's goal goes on, but only with
+            chunks that were captured afterwards.
         """
         if self._stopped is not None and active:
             # Whatever is asked for during a stop must not move the arm when it is lifted.
             self._goals.refuse(goal_id)
             return
-        if not self._goals.heartbeat(active, goal_id, steady_ns):
+        if not self._goals.heartbeat(active, goal_id, steady_ns, human=human):
             return
         if self._goals.goal_id is None:
-            self.drop_goal(Reason(Cause.NO_GOAL, "the policy ended the goal"))
+            who = (
+                "the human handed back, and the policy has no goal" if human else "the policy ended the goal"
+            )
+            self.drop_goal(Reason(Cause.NO_GOAL, who))
             return
         self._flush()
-        self._counters = Counters()
+        before, self._counters = self._counters, Counters()
         self._history.clear()
         self._intake.begin()
         self._anchor = True
         self._reason = Reason(Cause.WAITING_FOR_CHUNK, "no chunk of this goal yet")
+        if self._goals.taken_over:
+            self._suspended = (self._goals.suspended, before)
+            self._reason = Reason(Cause.TAKEN_OVER, "a human has taken over")
+        elif human:
+            if self._suspended[0] == self._goals.goal_id:
+                self._counters = self._suspended[1]
+            self._reason = Reason(Cause.WAITING_FOR_CHUNK, "no chunk since the human handed back")
+            if self._clock is not None:
+                self._intake.bar_before(self._clock[0])
 
     def take_chunk(self, chunk: ActionChunk, ros_ns: int) -> Reason | None:
         """Execute a chunk from the next tick on, in place of what is left of the one before.
 
         :returns: Why it is refused; None if it is not.
         """
+        if chunk.goal_id == self._goals.suspended:
+            return Reason(Cause.TAKEN_OVER, f"chunk {chunk.chunk_id} is ignored: a human has taken over")
         skip_s = self._history.since(chunk.stamp_ns)
         refusal = self._intake.check(chunk, self._goals.goal_id, skip_s, ros_ns)
         if refusal is None and self._problem is not None:
@@ -279,6 +296,7 @@ class Controller:
             position_error=position_error,
             rotation_error=rotation_error,
             counters=self._counters,
+            taken_over=self._goals.taken_over,
             speed_limited=motion.speed_limited,
             workspace_limited=motion.workspace_limited,
             leash_limited=motion.leash_limited,
@@ -329,12 +347,15 @@ class Controller:
         )
 
     def _watch_policy(self, steady_ns: int) -> None:
+        if self._goals.suspended and self._goals.policy_silence_s(steady_ns) > self._timing.policy_timeout:
+            self._goals.drop_suspended()
         silence_s = self._goals.silence_s(steady_ns)
         if self._goals.goal_id is not None and silence_s > self._timing.policy_timeout:
+            who = "human who took over" if self._goals.taken_over else "policy"
             self.drop_goal(
                 Reason(
                     Cause.POLICY_LOST,
-                    f"the policy has been silent for {silence_s:.3f} s, more than timing.policy_timeout "
+                    f"the {who} has been silent for {silence_s:.3f} s, more than timing.policy_timeout "
                     f"{self._timing.policy_timeout} s; send a new goal to move",
                 )
             )

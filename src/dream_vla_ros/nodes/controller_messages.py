@@ -14,7 +14,7 @@ from dream_vla_ros.nodes.controller_loop import LoopFigures
 from dream_vla_ros.nodes.conversions import fill_pose, fill_vector, time_to_msg, uuid_to_msg
 
 # Waiting at the beginning of a goal and resting without one are as it should be.
-_WELL = (Cause.NONE, Cause.NO_GOAL, Cause.WAITING_FOR_CHUNK)
+_WELL = (Cause.NONE, Cause.NO_GOAL, Cause.WAITING_FOR_CHUNK, Cause.TAKEN_OVER)
 # A start of a tick this late [s] is a tenth of the period that drivers time out after (MoveIt Servo: 0.1 s).
 _LATE_TICK_S = 0.01
 
@@ -47,6 +47,7 @@ def state_to_msg(command: Command, base_frame: str) -> ControllerState:
     msg.executed_time = counters.executed_s
     msg.idle_time_before_first_chunk = counters.idle_before_first_chunk_s
     msg.idle_time = counters.idle_s
+    msg.taken_over = command.taken_over
     msg.speed_limited = command.speed_limited
     msg.workspace_limited = command.workspace_limited
     msg.leash_limited = command.leash_limited

@@ -88,6 +88,8 @@ class ControllerNode(Node):
             self._on_active_goal,
             QoSProfile(depth=_DEPTH, durability=DurabilityPolicy.TRANSIENT_LOCAL),
         )
+        self._subscribe(ActionChunkMsg, "teleop/action_chunk", self._on_chunk, QoSProfile(depth=_DEPTH))
+        self._subscribe(ActiveGoal, "teleop/active_goal", self._on_human_goal, QoSProfile(depth=_DEPTH))
         self._stop_topic = EmergencyStopTopic(
             self, self._guarded(self._stop), lambda: self._controller.stopped, self._group
         )
@@ -143,14 +145,22 @@ class ControllerNode(Node):
                 refused = self._controller.take_chunk(chunk, now_ns)
             if refused is None:
                 return
+            if refused.cause is Cause.TAKEN_OVER:
+                return
             refusal = refused
         self._warn(refusal.cause.name, f"chunk refused: {refusal.message}")
 
     def _on_active_goal(self, msg: ActiveGoal) -> None:
+        self._hear(msg, human=False)
+
+    def _on_human_goal(self, msg: ActiveGoal) -> None:
+        self._hear(msg, human=True)
+
+    def _hear(self, msg: ActiveGoal, *, human: bool) -> None:
         now_ns = time.monotonic_ns()
         with self._lock:
             before = self._controller.goal_id
-            self._controller.heartbeat(msg.active, uuid_from_msg(msg.goal_id), now_ns)
+            self._controller.heartbeat(msg.active, uuid_from_msg(msg.goal_id), now_ns, human=human)
             after = self._controller.goal_id
         if after != before:
             self.get_logger().info(

@@ -71,6 +71,10 @@ class ControllerWatch:
             return None
         if state.mode == ControllerState.STOPPED:
             return Outcome.EMERGENCY_STOP, state.message or "the controller is stopped"
+        if state.taken_over:
+            # The goal waits for the human to hand back; nothing said meanwhile is about it.
+            self._named_s, self._trouble = now, None
+            return None
         return self._judge_naming(state, run, now) or self._judge_trouble(state, run, now)
 
     def _judge_naming(self, state: ControllerState, run: GoalRun, now: float) -> tuple[Outcome, str] | None:
