@@ -1,6 +1,7 @@
 """The Dream-VLA and Dream-VL networks and their checkpoints; torch only, no ROS."""
 
 from .config import DreamConfig
+from .continuation import PreviousChunk
 from .dream_vl import DreamVL
 from .dream_vla import DreamVLAForActionPrediction
 from .errors import CheckpointError, ModelError, ModelInputError
@@ -18,5 +19,6 @@ __all__ = [
     "ModelError",
     "ModelInputError",
     "Objective",
+    "PreviousChunk",
     "Unmasking",
 ]

@@ -15,6 +15,7 @@ from .action_heads import ActionHead, TokenProjector, time_embedding
 from .action_tokens import ActionTokens
 from .backbone import DreamBackbone
 from .config import DreamConfig
+from .continuation import PreviousChunk, guided_velocity, without_weight_gradients
 from .ddim import DdimSchedule
 from .errors import CheckpointError, ModelInputError
 from .language import Read, rotary_tables
@@ -104,6 +105,7 @@ class DreamVLAForActionPrediction(DreamBackbone):
         action_tokens_only: bool = True,
         generator: torch.Generator | None = None,
         temperature: float = 0.0,
+        previous: PreviousChunk | None = None,
     ) -> npt.NDArray[np.float32]:
         """Predict one chunk of normalised actions.
 
@@ -119,6 +121,8 @@ class DreamVLAForActionPrediction(DreamBackbone):
             word can be decoded as an action; False chooses from the whole vocabulary, as published.
         :param generator: source of every draw; torch's default if None.
         :param temperature: for the discrete objectives; 0 takes the best token.
+        :param previous: what is left of the chunk before, to go on from it; see `continuation` for which
+            objectives can.
         :returns: (chunk, dim) in [-1, 1] (a continuous head may go a little beyond).
         :raises ModelInputError: naming the argument that does not fit.
         """
@@ -126,18 +130,20 @@ class DreamVLAForActionPrediction(DreamBackbone):
         if len(ids) != 1:
             raise ModelInputError(f"input_ids has {len(ids)} rows; predict one chunk at a time")
         steps = self._checked_steps(steps)
+        if previous is not None:
+            previous.check_fits(self.objective, self.chunk_size, self.action_dim)
         prompt = self.embed(ids, patches, grids)
         state = None if proprio is None else self.read_proprio(torch.as_tensor(proprio).reshape(1, -1))
         if self.objective is Objective.DISCRETE_DIFFUSION:
             how = Unmasking(steps, temperature=temperature)
-            actions = self._unmask(prompt, state, how, action_tokens_only, generator)
+            actions = self._unmask(prompt, state, how, action_tokens_only, generator, previous)
         elif self.objective is Objective.DISCRETE:
             how = Unmasking(1, temperature=temperature, top_k=None)
             actions = self._choose(prompt, state, how, action_tokens_only, generator)
         elif self.objective is Objective.L1_REGRESSION:
             actions = self._act(prompt, state, self._blank(prompt))
         else:
-            actions = self._denoise(prompt, state, self._start(noise, generator), steps)
+            actions = self._denoise(prompt, state, self._start(noise, generator), steps, previous)
         return actions.reshape(self.chunk_size, self.action_dim).float().cpu().numpy()
 
     @property
@@ -218,15 +224,54 @@ class DreamVLAForActionPrediction(DreamBackbone):
         assert self.action_head is not None
         return self.action_head(self._hidden_at_actions(prompt, state, tokens, time)).float()
 
-    def _denoise(self, prompt: Tensor, state: Tensor | None, actions: Tensor, steps: int) -> Tensor:
+    def _denoise(
+        self,
+        prompt: Tensor,
+        state: Tensor | None,
+        noise: Tensor,
+        steps: int,
+        previous: PreviousChunk | None = None,
+    ) -> Tensor:
         """Go from noise to actions in float32, whatever the type of the weights."""
         flow = self.objective is Objective.FLOW_MATCHING
         times = [i / steps for i in range(steps)] if flow else self.ddim.timesteps(steps)
+        actions = noise
         for time in times:
-            tokens = self.embed_noisy_actions(actions)
-            output = self._act(prompt, state, tokens, torch.tensor([float(time)], device=self.device))
+            if previous is not None and previous.guidance_limit is not None:
+                actions = actions + self._guided(prompt, state, actions, time, previous) / steps
+                continue
+            actions = self._with_frozen(actions, noise, time, previous)
+            output = self._output_at(prompt, state, actions, time)
             actions = actions + output / steps if flow else self.ddim.step(actions, output, int(time), steps)
-        return actions
+        return self._with_frozen(actions, noise, None, previous)
+
+    def _output_at(self, prompt: Tensor, state: Tensor | None, actions: Tensor, time: float) -> Tensor:
+        tokens = self.embed_noisy_actions(actions)
+        return self._act(prompt, state, tokens, torch.tensor([float(time)], device=self.device))
+
+    def _guided(
+        self, prompt: Tensor, state: Tensor | None, actions: Tensor, time: float, previous: PreviousChunk
+    ) -> Tensor:
+        with without_weight_gradients(self):
+            return guided_velocity(
+                lambda noisy: self._output_at(prompt, state, noisy, time), actions, time, previous
+            )
+
+    def _with_frozen(
+        self, actions: Tensor, noise: Tensor, time: float | None, previous: PreviousChunk | None
+    ) -> Tensor:
+        """Put the frozen actions into their places, as noisy as time has them; None stands for the end."""
+        if previous is None or not previous.frozen or previous.guidance_limit is not None:
+            return actions
+        frozen = previous.rows(actions.device)[:, : previous.frozen]
+        start = noise[:, : previous.frozen]
+        if time is None:
+            pass
+        elif self.objective is Objective.FLOW_MATCHING:
+            frozen = (1.0 - time) * start + time * frozen
+        else:
+            frozen = self.ddim.add_noise(frozen, start, torch.tensor([int(time)], device=actions.device))
+        return torch.cat([frozen, actions[:, previous.frozen :]], dim=1)
 
     def _choose(
         self,
@@ -249,6 +294,7 @@ class DreamVLAForActionPrediction(DreamBackbone):
         how: Unmasking,
         action_tokens_only: bool,
         generator: torch.Generator | None,
+        previous: PreviousChunk | None = None,
     ) -> Tensor:
         """Unmask the action places and the two closing ones together."""
         ids = self.config.tokens
@@ -268,6 +314,9 @@ class DreamVLAForActionPrediction(DreamBackbone):
             return logits if allowed is None else logits.masked_fill(~allowed[masked], -torch.inf)
 
         masks = torch.full((count,), ids.mask, device=self.device)
+        if previous is not None and previous.frozen:
+            given = self.action_tokens.encode(previous.actions[: previous.frozen]).reshape(-1)
+            masks[: len(given)] = torch.from_numpy(given).to(self.device)
         tokens = unmask(
             masks, logits_at, ids.mask, how, candidates=candidates, pad_id=ids.pad, generator=generator
         )
