@@ -13,14 +13,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from dream_vla_ros.embodiment_output import Adapter, GripperAdapter, IndependentPose, Output
 from dream_vla_ros.embodiment_parts import (
     ActionSpace,
-    Adapter,
     Camera,
     Frames,
     ImageTransport,
     Limits,
-    Output,
     Proprio,
     ProprioLayout,
     RotationConvention,
@@ -44,7 +43,9 @@ __all__ = [
     "Camera",
     "Embodiment",
     "Frames",
+    "GripperAdapter",
     "ImageTransport",
+    "IndependentPose",
     "Limits",
     "Output",
     "Proprio",

@@ -52,15 +52,6 @@ class ProprioLayout(str, Enum):
         return {"none": 0, "xyz_rpy_gripper": 7, "xyz_axis_angle_fingers": 8}[self.value]
 
 
-class Adapter(str, Enum):
-    """How motion commands reach the robot's own driver."""
-
-    DELTA = "delta"
-    """Only ``EndEffectorDelta``; the robot's driver subscribes to it."""
-    TARGET_POSE = "target_pose"
-    """``PoseStamped`` target for a Cartesian controller, and the gripper as ``Float64MultiArray``."""
-
-
 @dataclass(frozen=True)
 class Frames:
     """Names of the frames everything is expressed in."""
@@ -249,12 +240,3 @@ class Timing:
     clock_tolerance: float = param(
         0.05, "How far a stamp may lie in the future before it is refused [s].", minimum=0.0, maximum=1.0
     )
-
-
-@dataclass(frozen=True)
-class Output:
-    """Where commands go."""
-
-    adapter: Adapter = param(Adapter.DELTA, "How motion reaches the robot's driver.")
-    target_pose_topic: str = param("target_pose", "geometry_msgs/PoseStamped for the target_pose adapter.")
-    gripper_topic: str = param("gripper_command", "std_msgs/Float64MultiArray, 0 closed to 1 open.")

@@ -21,12 +21,15 @@ class KinematicsError(ValueError):
 
 
 @dataclass(frozen=True)
-class _Joint:
+class Joint:
     """One ``<joint>`` of the description.
 
     :param origin: Pose of the joint in its parent link.
     :param axis: (3,) unit vector in the joint's frame.
     :param source: Joint whose position moves this one: itself, or the one it mimics.
+    :param lower: Lower limit [rad or m]; minus infinity where there is none.
+    :param upper: Upper limit [rad or m]; infinity where there is none.
+    :param velocity: Largest speed [rad/s or m/s]; infinity where none is given.
     """
 
     name: str
@@ -38,14 +41,20 @@ class _Joint:
     source: str
     multiplier: float
     offset: float
+    lower: float
+    upper: float
+    velocity: float
 
 
 @dataclass(frozen=True)
-class _Stage:
-    """A constant pose followed by one moving joint."""
+class Stage:
+    """A constant pose followed by one moving joint.
+
+    :param fixed: (4, 4) homogeneous transform.
+    """
 
     fixed: Array
-    joint: _Joint
+    joint: Joint
 
 
 class ForwardKinematics:
@@ -55,9 +64,9 @@ class ForwardKinematics:
     :param last: (4, 4) constant pose after the last moving joint.
     """
 
-    def __init__(self, stages: list[_Stage], last: Array, base: str, tip: str) -> None:
-        self._stages = stages
-        self._last = last
+    def __init__(self, stages: list[Stage], last: Array, base: str, tip: str) -> None:
+        self.stages = tuple(stages)
+        self.last = last
         self.base = base
         self.tip = tip
         self.joint_names = tuple(dict.fromkeys(stage.joint.source for stage in stages))
@@ -89,7 +98,7 @@ class ForwardKinematics:
                 )
             by_child[child] = element
 
-        chain: list[_Joint] = []
+        chain: list[Joint] = []
         link = tip
         while link != base:
             if link not in by_child:
@@ -102,12 +111,12 @@ class ForwardKinematics:
             chain.append(joint)
             link = joint.parent
 
-        stages: list[_Stage] = []
+        stages: list[Stage] = []
         fixed = np.eye(4)
         for joint in reversed(chain):
             fixed = fixed @ joint.origin.matrix
             if joint.kind in _MOVING:
-                stages.append(_Stage(fixed, joint))
+                stages.append(Stage(fixed, joint))
                 fixed = np.eye(4)
         return cls(stages, fixed, base, tip)
 
@@ -118,7 +127,7 @@ class ForwardKinematics:
         :raises KinematicsError: If a joint of the chain is missing or its position not finite.
         """
         matrix = np.eye(4)
-        for stage in self._stages:
+        for stage in self.stages:
             joint = stage.joint
             value = positions.get(joint.source)
             if value is None:
@@ -134,7 +143,7 @@ class ForwardKinematics:
             else:
                 motion[:3, 3] = joint.axis * value
             matrix = matrix @ stage.fixed @ motion
-        return Pose.from_matrix(matrix @ self._last)
+        return Pose.from_matrix(matrix @ self.last)
 
 
 def _parse(urdf: str) -> ElementTree.Element:
@@ -156,7 +165,7 @@ def _parse(urdf: str) -> ElementTree.Element:
     return robot
 
 
-def _read_joint(element: ElementTree.Element, elements: Mapping[str, ElementTree.Element]) -> _Joint:
+def _read_joint(element: ElementTree.Element, elements: Mapping[str, ElementTree.Element]) -> Joint:
     name = _required(element, "name")
     kind = _required(element, "type")
     if kind not in (*_MOVING, "fixed"):
@@ -171,7 +180,8 @@ def _read_joint(element: ElementTree.Element, elements: Mapping[str, ElementTree
     if kind in _MOVING and length < 1e-9:
         raise KinematicsError(f"joint '{name}' has an axis of length zero")
     source, multiplier, offset = _resolve_mimic(name, elements)
-    return _Joint(
+    lower, upper, velocity = _read_limits(element, name, kind)
+    return Joint(
         name,
         kind,
         _required(_child(element, "parent", name), "link"),
@@ -181,7 +191,22 @@ def _read_joint(element: ElementTree.Element, elements: Mapping[str, ElementTree
         source,
         multiplier,
         offset,
+        lower,
+        upper,
+        velocity,
     )
+
+
+def _read_limits(element: ElementTree.Element, joint: str, kind: str) -> tuple[float, float, float]:
+    limit = element.find("limit")
+    if limit is None or kind not in _MOVING:
+        return -math.inf, math.inf, math.inf
+    velocity = _number(limit.get("velocity", "0"), f"velocity limit of joint '{joint}'")
+    lower = _number(limit.get("lower", "0"), f"lower limit of joint '{joint}'")
+    upper = _number(limit.get("upper", "0"), f"upper limit of joint '{joint}'")
+    if kind == "continuous":
+        lower, upper = -math.inf, math.inf
+    return lower, upper, velocity if velocity > 0.0 else math.inf
 
 
 def _resolve_mimic(name: str, elements: Mapping[str, ElementTree.Element]) -> tuple[str, float, float]:
