@@ -83,7 +83,7 @@ def test_guidance_is_the_vector_jacobian_product():
     def velocity(x):
         return torch.tanh(x.flatten() @ matrix).reshape(1, 4, 3)
 
-    result = guided_velocity(velocity, actions, time, previous)
+    result = guided_velocity(velocity, actions, time, previous.on("cpu", 4))
     jacobian = torch.autograd.functional.jacobian(
         lambda flat: flat + (1 - time) * velocity(flat).flatten(), actions.flatten()
     )

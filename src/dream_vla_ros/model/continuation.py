@@ -73,9 +73,34 @@ class PreviousChunk:
                 f"or without a velocity, so use another blending"
             )
 
-    def rows(self, device: torch.device) -> Tensor:
-        """Return the actions (1, rows, dim)."""
-        return torch.from_numpy(self.actions).to(device)[None]
+    def on(self, device: torch.device | str, chunk: int) -> Continuation:
+        """Return the same as tensors on a device, for a chunk of that many actions."""
+        rows, dim = self.actions.shape
+        target = np.zeros((1, chunk, dim), dtype=np.float32)
+        target[0, :rows] = self.actions
+        if self.guidance_limit is None:
+            weights = (np.arange(chunk) < self.frozen).astype(np.float32)
+        else:
+            weights = soft_mask(self.frozen, rows, chunk)
+        return Continuation(
+            torch.from_numpy(target).to(device),
+            torch.from_numpy(weights)[None, :, None].to(device),
+            self.guidance_limit,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Continuation:
+    """A chunk before, as the denoising loop takes it: shapes do not depend on what is left of it.
+
+    :param target: (1, chunk, dim) normalised actions; what stands behind the last known one does not matter.
+    :param weights: (1, chunk, 1), how much each is kept, 0 to 1.
+    :param guidance_limit: as of `PreviousChunk`.
+    """
+
+    target: Tensor
+    weights: Tensor
+    guidance_limit: float | None
 
 
 INPAINTED = (Objective.FLOW_MATCHING, Objective.DIFFUSION, Objective.DISCRETE_DIFFUSION)
@@ -111,24 +136,20 @@ def guidance_weight(time: float, limit: float) -> float:
     return min(limit, (time * time + left * left) / (time * left))
 
 
-def guided_velocity(velocity: Velocity, actions: Tensor, time: float, previous: PreviousChunk) -> Tensor:
+def guided_velocity(velocity: Velocity, actions: Tensor, time: float, before: Continuation) -> Tensor:
     """Return the velocity, corrected towards the chunk before (equation 1 of the paper).
 
     :param velocity: The model at this time; gradients must flow through it.
     :param actions: (1, chunk, dim) noisy actions, float32.
     """
-    assert previous.guidance_limit is not None
-    chunk, rows = actions.shape[1], previous.actions.shape[0]
-    target = torch.zeros_like(actions)
-    target[:, :rows] = previous.rows(actions.device)
-    weights = torch.from_numpy(soft_mask(previous.frozen, rows, chunk)).to(actions.device)[None, :, None]
+    assert before.guidance_limit is not None
     with torch.enable_grad():
         noisy = actions.detach().requires_grad_(True)
         flow = velocity(noisy)
         estimate = noisy + (1.0 - time) * flow
-        error = (target - estimate.detach()) * weights
+        error = (before.target - estimate.detach()) * before.weights
         (correction,) = torch.autograd.grad(estimate, noisy, grad_outputs=error)
-    return flow.detach() + guidance_weight(time, previous.guidance_limit) * correction
+    return flow.detach() + guidance_weight(time, before.guidance_limit) * correction
 
 
 @contextmanager

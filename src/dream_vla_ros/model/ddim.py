@@ -43,6 +43,11 @@ class DdimSchedule:
         power = self.signal_power.to(actions.device)[timestep][:, None, None]
         return power.sqrt() * actions + (1 - power).sqrt() * noise
 
+    def noisy(self, actions: Tensor, noise: Tensor, timestep: int) -> Tensor:
+        """Blend actions with noise as one training step has them, its power known on the host."""
+        power = float(self.signal_power[timestep])
+        return math.sqrt(power) * actions + math.sqrt(1 - power) * noise
+
     def step(self, x: Tensor, noise: Tensor, timestep: int, steps: int) -> Tensor:
         """Go one of `steps` steps towards the clean sample, given the predicted noise.
 

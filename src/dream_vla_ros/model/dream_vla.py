@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,14 +15,19 @@ from .action_heads import ActionHead, TokenProjector, time_embedding
 from .action_tokens import ActionTokens
 from .backbone import DreamBackbone
 from .config import DreamConfig
-from .continuation import PreviousChunk, guided_velocity, without_weight_gradients
+from .continuation import PreviousChunk
 from .ddim import DdimSchedule
 from .errors import CheckpointError, ModelInputError
+from .inference_settings import InferenceSettings
 from .language import Read, rotary_tables
 from .objective import Objective
-from .sampling import Unmasking, sample, unmask
+from .prediction import PlainRunner, Runner, choose, unmask_actions
+from .sampling import Unmasking
 from .statistics import DatasetStatistics
 from .tokenizer import with_token_ids
+
+if TYPE_CHECKING:
+    from .engine import Engine
 
 PUBLISHED_ACTION_DIM = 7  # of a base checkpoint whose statistics say nothing: xyz, rotation, gripper
 DEFAULT_CHUNK = 8
@@ -55,6 +60,8 @@ class DreamVLAForActionPrediction(DreamBackbone):
         self.proprio_projector = proprio_projector
         self.action_tokens = ActionTokens(config.tokens.tokenizer_length, config.n_action_bins)
         self.ddim = DdimSchedule(config.num_diffusion_steps_train)
+        self.engine: Engine | None = None
+        self._closing_ids = torch.tensor(config.tokens.closing)
 
     @classmethod
     def from_pretrained(
@@ -132,18 +139,21 @@ class DreamVLAForActionPrediction(DreamBackbone):
         steps = self._checked_steps(steps)
         if previous is not None:
             previous.check_fits(self.objective, self.chunk_size, self.action_dim)
-        prompt = self.embed(ids, patches, grids)
         state = None if proprio is None else self.read_proprio(torch.as_tensor(proprio).reshape(1, -1))
+        run: Runner = self.engine or PlainRunner(self)
+        scene = run.scene(ids, patches, grids, state)
         if self.objective is Objective.DISCRETE_DIFFUSION:
             how = Unmasking(steps, temperature=temperature)
-            actions = self._unmask(prompt, state, how, action_tokens_only, generator, previous)
+            tokens = unmask_actions(self, run.encoded(scene), how, action_tokens_only, generator, previous)
+            actions = self._decode(tokens)
         elif self.objective is Objective.DISCRETE:
             how = Unmasking(1, temperature=temperature, top_k=None)
-            actions = self._choose(prompt, state, how, action_tokens_only, generator)
+            actions = self._decode(choose(self, run.encoded(scene), how, action_tokens_only, generator))
         elif self.objective is Objective.L1_REGRESSION:
-            actions = self._act(prompt, state, self._blank(prompt))
+            actions = run.regress(scene)
         else:
-            actions = self._denoise(prompt, state, self._start(noise, generator), steps, previous)
+            before = None if previous is None else previous.on(self.device, self.chunk_size)
+            actions = run.denoise(scene, self._start(noise, generator), steps, before)
         return actions.reshape(self.chunk_size, self.action_dim).float().cpu().numpy()
 
     @property
@@ -204,130 +214,23 @@ class DreamVLAForActionPrediction(DreamBackbone):
         assert self.noisy_action_projector is not None
         return self.noisy_action_projector(actions.flatten(1)[..., None].to(self.dtype))
 
-    def _read_places(self, prompt_length: int, count: int) -> slice:
-        """Return the places whose hidden states predict `count` tokens behind the prompt: one to the left."""
-        return slice(prompt_length - 1, prompt_length - 1 + count)
+    @property
+    def closing_ids(self) -> Tensor:
+        """Ids (2,) of the tokens that end the turn, on the model's device."""
+        if self._closing_ids.device != self.device:
+            self._closing_ids = torch.tensor(self.config.tokens.closing, device=self.device)
+        return self._closing_ids
 
-    def _hidden_at_actions(
-        self, prompt: Tensor, state: Tensor | None, tokens: Tensor, time: Tensor | None
-    ) -> Tensor:
-        """Return the hidden states that predict the action places, given the embeddings that stand there."""
-        closing = torch.tensor([self.config.tokens.closing], device=self.device)
-        embeds = torch.cat([prompt, tokens, self.model.embed_tokens(closing)], dim=1)
-        read = self._read_places(prompt.shape[1], self.action_places)
-        return self.hidden_with_prefix(embeds, read, proprio=state, time=time)
+    def optimise(self, settings: InferenceSettings | None = None) -> Engine:
+        """Predict as fast as settings say from now on; None takes the exact ones that suit the device.
 
-    def _act(
-        self, prompt: Tensor, state: Tensor | None, tokens: Tensor, time: Tensor | None = None
-    ) -> Tensor:
-        """Return the action head's output (1, chunk, dim) in float32."""
-        assert self.action_head is not None
-        return self.action_head(self._hidden_at_actions(prompt, state, tokens, time)).float()
+        :returns: what runs the predictions; it says, after the first, what could not be had.
+        :raises ModelInputError: if the model was optimised in another way before.
+        """
+        from .engine import Engine
 
-    def _denoise(
-        self,
-        prompt: Tensor,
-        state: Tensor | None,
-        noise: Tensor,
-        steps: int,
-        previous: PreviousChunk | None = None,
-    ) -> Tensor:
-        """Go from noise to actions in float32, whatever the type of the weights."""
-        flow = self.objective is Objective.FLOW_MATCHING
-        times = [i / steps for i in range(steps)] if flow else self.ddim.timesteps(steps)
-        actions = noise
-        for time in times:
-            if previous is not None and previous.guidance_limit is not None:
-                actions = actions + self._guided(prompt, state, actions, time, previous) / steps
-                continue
-            actions = self._with_frozen(actions, noise, time, previous)
-            output = self._output_at(prompt, state, actions, time)
-            actions = actions + output / steps if flow else self.ddim.step(actions, output, int(time), steps)
-        return self._with_frozen(actions, noise, None, previous)
-
-    def _output_at(self, prompt: Tensor, state: Tensor | None, actions: Tensor, time: float) -> Tensor:
-        tokens = self.embed_noisy_actions(actions)
-        return self._act(prompt, state, tokens, torch.tensor([float(time)], device=self.device))
-
-    def _guided(
-        self, prompt: Tensor, state: Tensor | None, actions: Tensor, time: float, previous: PreviousChunk
-    ) -> Tensor:
-        with without_weight_gradients(self):
-            return guided_velocity(
-                lambda noisy: self._output_at(prompt, state, noisy, time), actions, time, previous
-            )
-
-    def _with_frozen(
-        self, actions: Tensor, noise: Tensor, time: float | None, previous: PreviousChunk | None
-    ) -> Tensor:
-        """Put the frozen actions into their places, as noisy as time has them; None stands for the end."""
-        if previous is None or not previous.frozen or previous.guidance_limit is not None:
-            return actions
-        frozen = previous.rows(actions.device)[:, : previous.frozen]
-        start = noise[:, : previous.frozen]
-        if time is None:
-            pass
-        elif self.objective is Objective.FLOW_MATCHING:
-            frozen = (1.0 - time) * start + time * frozen
-        else:
-            frozen = self.ddim.add_noise(frozen, start, torch.tensor([int(time)], device=actions.device))
-        return torch.cat([frozen, actions[:, previous.frozen :]], dim=1)
-
-    def _choose(
-        self,
-        prompt: Tensor,
-        state: Tensor | None,
-        how: Unmasking,
-        action_tokens_only: bool,
-        generator: torch.Generator | None,
-    ) -> Tensor:
-        """Choose all action tokens in one pass over zeroed places."""
-        hidden = self._hidden_at_actions(prompt, state, self._blank(prompt), None)[0]
-        candidates = self._action_ids() if action_tokens_only else None
-        _, chosen = sample(self.logits(hidden, candidates).float(), how, generator)
-        return self._decode(chosen if candidates is None else candidates[chosen])
-
-    def _unmask(
-        self,
-        prompt: Tensor,
-        state: Tensor | None,
-        how: Unmasking,
-        action_tokens_only: bool,
-        generator: torch.Generator | None,
-        previous: PreviousChunk | None = None,
-    ) -> Tensor:
-        """Unmask the action places and the two closing ones together."""
-        ids = self.config.tokens
-        count = self.action_places + len(ids.closing)
-        read = self._read_places(prompt.shape[1], count)
-        candidates, allowed = None, None
-        if action_tokens_only:
-            candidates = torch.cat([self._action_ids(), torch.tensor(ids.closing, device=self.device)])
-            at_closing = torch.arange(count, device=self.device) >= self.action_places
-            is_closing = torch.arange(len(candidates), device=self.device) >= len(self.action_tokens.ids)
-            allowed = at_closing[:, None] == is_closing
-
-        def logits_at(tokens: Tensor, masked: Tensor) -> Tensor:
-            embeds = torch.cat([prompt, self.model.embed_tokens(tokens)[None]], dim=1)
-            hidden = self.hidden_with_prefix(embeds, read, proprio=state)[0, masked]
-            logits = self.logits(hidden, candidates)
-            return logits if allowed is None else logits.masked_fill(~allowed[masked], -torch.inf)
-
-        masks = torch.full((count,), ids.mask, device=self.device)
-        if previous is not None and previous.frozen:
-            given = self.action_tokens.encode(previous.actions[: previous.frozen]).reshape(-1)
-            masks[: len(given)] = torch.from_numpy(given).to(self.device)
-        tokens = unmask(
-            masks, logits_at, ids.mask, how, candidates=candidates, pad_id=ids.pad, generator=generator
-        )
-        return self._decode(tokens[: self.action_places])
-
-    def _blank(self, prompt: Tensor) -> Tensor:
-        """Return the zeros that stand at the action places where nothing is known of the actions."""
-        return prompt.new_zeros((len(prompt), self.action_places, prompt.shape[-1]))
-
-    def _action_ids(self) -> Tensor:
-        return torch.tensor(self.action_tokens.ids, device=self.device)
+        self.engine = Engine(self, settings or InferenceSettings.for_device(self.device))
+        return self.engine
 
     def _decode(self, token_ids: Tensor) -> Tensor:
         return torch.from_numpy(self.action_tokens.decode(token_ids.cpu().numpy()))

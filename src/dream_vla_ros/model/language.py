@@ -149,6 +149,8 @@ class LanguageModel(nn.Module):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.num_hidden_layers))
         self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.running: tuple[nn.Module, ...] = ()
+        """Layers that are run in place of `layers`, over the same weights; none if empty."""
 
     def forward(
         self,
@@ -165,10 +167,11 @@ class LanguageModel(nn.Module):
         :param caches: one per layer; once filled, `embeds` and `rotary` are those behind the prefix alone.
         :returns: (batch, places, hidden_size).
         """
-        each: Sequence[PrefixCache | None] = [None] * len(self.layers) if caches is None else caches
-        for layer, cache in zip(self.layers[:-1], each[:-1], strict=True):
+        layers = self.running or tuple(self.layers)
+        each: Sequence[PrefixCache | None] = [None] * len(layers) if caches is None else caches
+        for layer, cache in zip(layers[:-1], each[:-1], strict=True):
             embeds = layer(embeds, rotary, key_mask, None, cache)
-        return self.norm(self.layers[-1](embeds, rotary, key_mask, read, each[-1]))
+        return self.norm(layers[-1](embeds, rotary, key_mask, read, each[-1]))
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
