@@ -67,11 +67,13 @@ def make_samples(count=6, seed=0):
     words = ["pick up the red block", "put the blue block on the green one"]
     labels = rng.normal(0.0, 0.1, (count, 4, 5)).astype(np.float32)
     labels[0, 3] = np.nan
+    sight = rng.uniform(0.0, 1.0, (count, 2, 4, 3)).astype(np.float32)
+    sight[0, :, 3] = np.nan
     return Samples(
         images=rng.integers(0, 256, (count, 2, 112, 112, 3), dtype=np.uint8),
         actions=rng.uniform(-0.03, 0.03, (count, 8, 7)).astype(np.float32),
         proprio=rng.uniform(0.0, 0.03, (count, 8)).astype(np.float32),
         instructions=[words[at % 2] for at in range(count)],
         episode=np.arange(count, dtype=np.int64) // 2,
-        labels={"blocks": labels},
+        labels={"blocks": labels, "sight": sight},
     )

@@ -10,9 +10,11 @@ from dream_vla_ros.training.alignment import (
     NamedPlaces,
     PlaceHead,
     SceneHead,
+    SightHead,
     at_images,
     question_about,
     scaled,
+    shown,
     states_before,
 )
 from dream_vla_ros.training.batches import BatchMaker
@@ -63,16 +65,50 @@ def test_things_that_are_not_there_teach_nothing(places, load, processor):
     assert states.grad.abs().sum(-1).count_nonzero() == 1
 
 
-def test_scene_loss_skips_what_is_not_there():
+def test_scene_loss_is_of_what_a_token_shows_and_is_there():
     head = SceneHead(6, 3, 4, 5)
     labels = torch.full((2, 4, 5), torch.nan)
     labels[:, 2] = 0.0
+    mask = torch.zeros((2, 3, 4), dtype=torch.bool)
+    mask[0, 1, 2] = mask[1, 0, 2] = mask[1, 0, 3] = True
     states = torch.randn(2, 3, 6)
     scores, told = head(states)
-    own, scene = head.loss(states, labels)
-    torch.testing.assert_close(scene, told[:, :, 2].pow(2).mean())
+    own, scene = head.loss(states, labels, mask)
+    torch.testing.assert_close(scene, torch.stack([told[0, 1, 2], told[1, 0, 2]]).pow(2).mean())
     expected = -scores.log_softmax(-1).diagonal(dim1=1, dim2=2).mean()
     torch.testing.assert_close(own, expected)
+
+
+def test_a_token_shows_the_thing_whose_middle_is_in_it():
+    sight = torch.full((1, 2, 3, 3), torch.nan)
+    sight[0, 0, 1] = torch.tensor([0.80, 0.30, 0.5])  # second row's fourth token of the first camera
+    sight[0, 1, 2] = torch.tensor([0.10, 0.10, 1.0])  # first token of the second camera
+    sight[0, 1, 0] = torch.tensor([1.10, 0.10, 1.0])  # outside
+    mask, numbers = shown(sight, 32)
+    assert mask.nonzero().tolist() == [[0, 7, 1], [0, 16, 2]]
+    torch.testing.assert_close(numbers[0, 7, 1], torch.tensor([-0.3, -0.3, float(np.log(0.5))]))
+    torch.testing.assert_close(numbers[0, 16, 2], torch.tensor([-0.1, -0.1, 0.0]))
+    with pytest.raises(TrainingError, match="no squares"):
+        shown(sight, 33)
+
+
+def test_sight_is_learned_from_tokens():
+    torch.manual_seed(0)
+    head = SightHead(8, 2)
+    sight = torch.full((4, 1, 2, 3), torch.nan)
+    sight[:, 0, 0] = torch.tensor([0.3, 0.8, 0.5])
+    tokens = torch.randn(4, 4, 8) * 0.1
+    tokens[:, 2] += 1.0  # second row, first token
+    optimizer = torch.optim.Adam(head.parameters(), 3e-2)
+    losses = []
+    for _ in range(60):
+        loss, found = head.loss(tokens, sight)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.2 * losses[0]
+    assert float(found) == 1.0
 
 
 def test_states_are_those_the_layers_read(load, processor, samples):

@@ -13,14 +13,17 @@ from dream_vla_ros.policy.dream_vla import DreamVLAPolicy
 from dream_vla_ros.policy.observation import Observation
 from dream_vla_ros.policy.settings import JPEG, ModelSettings
 from dream_vla_ros.robot_state import RobotState
+from dream_vla_ros.sim.appearance import CLOSED_COLOURS, COLOURS
 from dream_vla_ros.sim.environment import TabletopEnv
 from dream_vla_ros.sim.rollout import run_episode
 from dream_vla_ros.training.demonstrations import (
     EpisodeEncoder,
     Recipe,
     block_labels,
+    cameras_of,
     concatenate,
     demonstrations,
+    sight_labels,
 )
 from dream_vla_ros.training.metrics import read_metrics
 from dream_vla_ros.training.store import SampleStore, write_shard
@@ -48,9 +51,10 @@ def test_samples_are_what_the_policy_would_have_seen(embodiment):
     try:
         task, _ = RECIPE.task(0)
         episode = run_episode(env, task, 5)
+        views = cameras_of(env.sim)
     finally:
         env.close()
-    samples = EpisodeEncoder(embodiment, IMAGES)(episode, 0)
+    samples = EpisodeEncoder(embodiment, IMAGES)(episode, 0, views)
     settings = ModelSettings(image_crop_area=1.0, image_jpeg=JPEG.NO).preprocessing(IMAGES)
     for at in (0, len(episode) - 1):
         views = [preprocess(episode.images[camera.name][at], settings) for camera in embodiment.cameras]
@@ -73,6 +77,31 @@ def test_labels_tell_where_blocks_are_from_the_gripper(embodiment):
         offset = poses[:, :3] - episode.end_effector[:, :3]
         np.testing.assert_allclose(labels[:, there[colour], :3], offset, atol=1e-6)
     np.testing.assert_allclose(np.hypot(labels[..., 3], labels[..., 4])[0, np.isfinite(labels[0, :, 0])], 1.0)
+
+
+def test_labels_tell_where_blocks_are_in_the_images(embodiment):
+    env = TabletopEnv(image_size=(112, 112), num_blocks=3)
+    try:
+        episode = run_episode(env, RECIPE.task(0)[0], 5)
+        views = cameras_of(env.sim)
+    finally:
+        env.close()
+    names = [camera.name for camera in embodiment.cameras]
+    labels = sight_labels(episode, [views[name] for name in names])
+    absent = next(at for at, colour in enumerate(CLOSED_COLOURS) if colour not in episode.blocks)
+    assert np.isnan(labels[:, :, absent]).all()
+    checked = 0
+    for camera, name in enumerate(names):
+        for colour in episode.blocks:
+            right, down, depth = labels[0, camera, CLOSED_COLOURS.index(colour)]
+            assert 0.02 < depth < 1.5
+            if 0.1 < right < 0.9 and 0.1 < down < 0.9:
+                pixel = episode.images[name][0, int(down * 112), int(right * 112)].astype(float)
+                shown = pixel / np.linalg.norm(pixel)
+                likeness = {one: shown @ rgb / np.linalg.norm(rgb) for one, rgb in COLOURS.items()}
+                assert max(episode.blocks, key=likeness.get) == colour
+                checked += 1
+    assert checked >= 4
 
 
 def test_stages_make_a_checkpoint_that_the_policy_runs(embodiment, shown, tmp_path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,10 +22,12 @@ from dream_vla_ros.policy.proprio import ProprioWriter
 from dream_vla_ros.robot_state import RobotState
 from dream_vla_ros.sim.appearance import CLOSED_COLOURS, MODEST_VARIATION, Variation
 from dream_vla_ros.sim.arm import ARM_JOINT_NAMES, FINGER_JOINT_NAMES
+from dream_vla_ros.sim.cameras import CAMERA_MOUNTS
 from dream_vla_ros.sim.environment import TabletopEnv
 from dream_vla_ros.sim.goals import Lifted, Pushed, Stacked
 from dream_vla_ros.sim.imagined import ImaginedTable
 from dream_vla_ros.sim.rollout import Episode, RecoveryNoise, run_episode
+from dream_vla_ros.sim.simulation import TabletopSim
 from dream_vla_ros.sim.state import TableState
 from dream_vla_ros.sim.tasks import Task, closed_tasks
 from dream_vla_ros.training.store import Samples, has_shard, write_shard
@@ -34,6 +36,14 @@ BLOCK_LABEL = "blocks"
 BLOCK_NUMBERS = 5
 """Of each colour: the block's place relative to the end effector (3) [m, base axes], and cosine and sine of
 four times its turn relative to the gripper; NaN where no block has that colour."""
+SIGHT_LABEL = "sight"
+"""Of each camera and colour: where the block's middle is in the image, right and down as shares of it, and
+its depth [m]; beyond 0 to 1 outside the image, NaN where no block has that colour or it is behind the
+camera."""
+
+
+# Nearer middles of blocks cannot be seen.
+_NEAREST_M = 0.01
 
 
 @dataclass(frozen=True)
@@ -120,7 +130,8 @@ def demonstrations(
                 vary_words=True,
             )
             if episode.success:
-                yield encoder(episode, number)
+                views = cameras_of(environments[num_blocks].sim)
+                yield encoder(episode, number, views)
     finally:
         for environment in environments.values():
             environment.close()
@@ -139,10 +150,11 @@ class EpisodeEncoder:
         self._codec = ActionCodec.from_embodiment(embodiment)
         self._proprio = ProprioWriter(embodiment)
 
-    def __call__(self, episode: Episode, number: int) -> Samples:
+    def __call__(self, episode: Episode, number: int, views: Mapping[str, View]) -> Samples:
         """Encode one episode.
 
         :param number: What to call it.
+        :param views: The cameras as they were in the episode, by name.
         """
         poses = [Pose(row[:3], row[3:]) for row in episode.end_effector]
         return Samples(
@@ -151,7 +163,10 @@ class EpisodeEncoder:
             proprio=self._states(episode, poses),
             instructions=[episode.instruction] * len(episode),
             episode=np.full(len(episode), number, dtype=np.int64),
-            labels={BLOCK_LABEL: block_labels(episode)},
+            labels={
+                BLOCK_LABEL: block_labels(episode),
+                SIGHT_LABEL: sight_labels(episode, [views[one.name] for one in self._embodiment.cameras]),
+            },
         )
 
     def _model_images(self, episode: Episode) -> np.ndarray:
@@ -187,6 +202,55 @@ def block_labels(episode: Episode) -> np.ndarray:
             turn = 4.0 * (block.yaw - table.yaw)
             place = block.position - table.position
             labels[at, CLOSED_COLOURS.index(colour)] = [*place, np.cos(turn), np.sin(turn)]
+    return labels
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """How a camera sees.
+
+    :param matrix: (3, 3) K at the size of the images; whole coordinates are pixel centres.
+    :param pose: Of its optical frame, in the base or, if it is mounted on the arm, in the end effector.
+    :param image_size: Height and width [pixels].
+    :param mounted: Whether it moves with the end effector.
+    """
+
+    matrix: Array
+    pose: Pose
+    image_size: tuple[int, int]
+    mounted: bool
+
+
+def cameras_of(sim: TabletopSim) -> dict[str, View]:
+    """Return how the cameras of a simulation see now; that of the wrist is fixed to the end effector."""
+    views = {}
+    for name, mount in CAMERA_MOUNTS.items():
+        mounted = mount.link is not None
+        pose = sim.camera_pose(name)
+        if mounted:
+            pose = sim.ee_pose().inverse().compose(pose)
+        views[name] = View(sim.camera_intrinsics(name), pose, sim.image_size, mounted)
+    return views
+
+
+def sight_labels(episode: Episode, views: Sequence[View]) -> np.ndarray:
+    """Return where the blocks are in the images (T, cameras, colours, 3); see ``SIGHT_LABEL``.
+
+    :param views: The cameras, in the order of the second axis.
+    """
+    shape = (len(episode), len(views), len(CLOSED_COLOURS), 3)
+    labels = np.full(shape, np.nan, dtype=np.float32)
+    for at, row in enumerate(episode.end_effector):
+        hand = Pose(row[:3], row[3:])
+        for camera, view in enumerate(views):
+            pose = hand.compose(view.pose) if view.mounted else view.pose
+            for colour, places in episode.blocks.items():
+                local = (places[at, :3] - pose.position) @ pose.rotation
+                if local[2] >= _NEAREST_M:
+                    right, down, _ = view.matrix @ (local / local[2])
+                    height, width = view.image_size
+                    index = CLOSED_COLOURS.index(colour)
+                    labels[at, camera, index] = [(right + 0.5) / width, (down + 0.5) / height, local[2]]
     return labels
 
 

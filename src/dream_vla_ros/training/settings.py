@@ -20,6 +20,7 @@ class TrainSettings:
     :param weight_decay: Of matrices; biases, norms and embeddings are not decayed.
     :param clip_norm: Largest norm of the gradient.
     :param ema_decay: Per step, of the averaged weights that are evaluated and kept; 0 keeps the last ones.
+    :param bf16: Compute matrix products in bfloat16; weights and sums stay in float32.
     :param seed: Of every draw: order of samples, augmentation, noise, times, masks.
     :param log_every: Steps between lines of metrics.
     :param save_every: Steps between states to resume from.
@@ -37,6 +38,7 @@ class TrainSettings:
     betas: tuple[float, float] = (0.9, 0.999)
     clip_norm: float = 1.0
     ema_decay: float = 0.0
+    bf16: bool = False
     seed: int = 0
     log_every: int = 10
     save_every: int = 200

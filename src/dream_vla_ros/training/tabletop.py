@@ -29,11 +29,17 @@ from dream_vla_ros.model.statistics import DatasetStatistics
 from dream_vla_ros.model.tokenizer import with_token_ids
 from dream_vla_ros.policy.preprocessing import preprocessing_of
 from dream_vla_ros.sim.appearance import CLOSED_COLOURS
-from dream_vla_ros.training.alignment import NamedPlaces, PlaceHead, SceneHead
+from dream_vla_ros.training.alignment import NamedPlaces, PlaceHead, SceneHead, SightHead
 from dream_vla_ros.training.augment import Augmentation
 from dream_vla_ros.training.batches import BatchMaker
-from dream_vla_ros.training.demonstrations import BLOCK_LABEL, BLOCK_NUMBERS, Recipe, write_demonstrations
-from dream_vla_ros.training.learners import ActionLearner, AlignmentLearner, Feeder
+from dream_vla_ros.training.demonstrations import (
+    BLOCK_LABEL,
+    BLOCK_NUMBERS,
+    SIGHT_LABEL,
+    Recipe,
+    write_demonstrations,
+)
+from dream_vla_ros.training.learners import ActionLearner, Alignment, AlignmentLearner, Feeder
 from dream_vla_ros.training.memory import MALLOC_SETTINGS
 from dream_vla_ros.training.order import SampleOrder
 from dream_vla_ros.training.progress import TrainingProgress
@@ -105,24 +111,38 @@ def train(plan: Plan, folder: Path, stage: str) -> None:
     model = fresh_model(plan, store)
     processor = cast(DreamVLAProcessor, DreamVLAProcessor.from_pretrained(plan.layout))
     torch.manual_seed(settings.seed)  # of the heads
-    head = PlaceHead(model.config.hidden_size, BLOCK_NUMBERS)
-    places = NamedPlaces(processor, CLOSED_COLOURS)
     maker = BatchMaker(model, processor, KEY)
+    prompt = maker.prompts([store.instructions()[0]], *store.take([0]).images.shape[1:3]).input_ids
+    alignment = Alignment(
+        PlaceHead(model.config.hidden_size, BLOCK_NUMBERS),
+        NamedPlaces(processor, CLOSED_COLOURS),
+        SceneHead(
+            model.config.hidden_size,
+            int((prompt == model.config.tokens.image).sum()),
+            len(CLOSED_COLOURS),
+            BLOCK_NUMBERS,
+        ),
+        SightHead(model.config.hidden_size, len(CLOSED_COLOURS)),
+    )
     model.requires_grad_(True)
     model.lm_head.requires_grad_(False)  # no token is predicted here
     learner: AlignmentLearner | ActionLearner
     if align:
-        prompt = maker.prompts([store.instructions()[0]], *store.take([0]).images.shape[1:3]).input_ids
-        tokens = int((prompt == model.config.tokens.image).sum())
-        scene = SceneHead(model.config.hidden_size, tokens, len(CLOSED_COLOURS), BLOCK_NUMBERS)
-        learner = AlignmentLearner(model, head, places, scene)
+        learner = AlignmentLearner(model, alignment)
     else:
-        learner = ActionLearner(model, head, places, alignment_weight=plan.alignment_weight)
-        aligned = torch.load(folder / STAGES[0] / WEIGHTS, weights_only=True)
-        learner.load_state_dict({k: v for k, v in aligned.items() if not k.startswith("scene.")})
+        learner = ActionLearner(model, alignment, alignment_weight=plan.alignment_weight)
+        learner.load_state_dict(torch.load(folder / STAGES[0] / WEIGHTS, weights_only=True))
     trainer = Trainer(
         learner,
-        Feeder(store, maker, plan.augmentation, label=BLOCK_LABEL, names=CLOSED_COLOURS, align=align),
+        Feeder(
+            store,
+            maker,
+            plan.augmentation,
+            label=BLOCK_LABEL,
+            sight=SIGHT_LABEL,
+            names=CLOSED_COLOURS,
+            align=align,
+        ),
         SampleOrder(np.arange(len(store)), settings.batch_size, settings.seed),
         settings,
         folder / stage,

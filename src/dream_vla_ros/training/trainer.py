@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from dream_vla_ros.training.ema import Average
 from dream_vla_ros.training.errors import TrainingError
 from dream_vla_ros.training.metrics import MetricsLog
+from dream_vla_ros.training.precision import Float32Attention
 from dream_vla_ros.training.settings import TrainSettings
 
 STATE = "state.pt"
@@ -72,7 +73,12 @@ class Trainer:
     ) -> None:
         kwargs = DistributedDataParallelKwargs(find_unused_parameters=True)
         device = next(learner.parameters()).device
-        self._accelerator = Accelerator(cpu=device.type == "cpu", kwargs_handlers=[kwargs])
+        self._accelerator = Accelerator(
+            cpu=device.type == "cpu",
+            mixed_precision="bf16" if settings.bf16 else "no",
+            kwargs_handlers=[kwargs],
+        )
+        self._slow_halves = settings.bf16 and device.type == "cpu"
         self._settings = settings
         self._folder = Path(folder)
         self._feed = feed
@@ -152,7 +158,8 @@ class Trainer:
             batch = self._feed(shares[part, accelerator.process_index], rng)
             last = part == settings.accumulation - 1
             with self._gradients_shared(last):
-                values = self._wrapped(batch)
+                with Float32Attention() if self._slow_halves else nullcontext():
+                    values = self._wrapped(batch)
                 accelerator.backward(values["loss"] / settings.accumulation)
             for key, value in values.items():
                 value = value.detach().float().to(accelerator.device) / settings.accumulation
