@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 
@@ -11,6 +12,19 @@ from dream_vla_ros.geometry import Array
 
 class InvalidChunkError(ValueError):
     """An action chunk that must not be executed; the message names what is wrong with it."""
+
+
+class Blending(str, Enum):
+    """How a new chunk joins the one that is being executed."""
+
+    LATEST = "latest"
+    """It replaces what is left."""
+    TEMPORAL_ENSEMBLE = "temporal_ensemble"
+    """The controller averages all chunks that cover a moment (ACT)."""
+    INPAINTING = "inpainting"
+    """The policy predicts it around the actions that will be executed meanwhile."""
+    REAL_TIME_CHUNKING = "real_time_chunking"
+    """The policy draws it towards all that is left of the chunk before."""
 
 
 @dataclass(frozen=True, eq=False)

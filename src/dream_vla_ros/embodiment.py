@@ -18,6 +18,8 @@ from dream_vla_ros.embodiment_parts import (
     ActionSpace,
     Camera,
     Frames,
+    GripperMode,
+    GripperRules,
     ImageTransport,
     Limits,
     Proprio,
@@ -44,6 +46,8 @@ __all__ = [
     "Embodiment",
     "Frames",
     "GripperAdapter",
+    "GripperMode",
+    "GripperRules",
     "ImageTransport",
     "IndependentPose",
     "Limits",
@@ -63,6 +67,7 @@ _SECTIONS: dict[str, type] = {
     "action": ActionSpace,
     "proprio": Proprio,
     "limits": Limits,
+    "gripper": GripperRules,
     "timing": Timing,
     "output": Output,
 }
@@ -91,6 +96,7 @@ class Embodiment:
     action: ActionSpace
     proprio: Proprio
     limits: Limits
+    gripper: GripperRules
     timing: Timing
     output: Output
 

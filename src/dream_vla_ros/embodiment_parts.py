@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from math import pi
 
 import numpy as np
 
@@ -185,11 +186,30 @@ class Limits:
     angular_acceleration: float = param(
         10.0, "Largest angular acceleration [rad/s^2].", minimum=0.01, maximum=200.0
     )
+    linear_jerk: float = param(
+        80.0,
+        "Largest change of acceleration [m/s^3]; a very large value sets no limit.",
+        minimum=0.1,
+        maximum=1e9,
+    )
+    angular_jerk: float = param(
+        400.0, "Largest change of angular acceleration [rad/s^3].", minimum=0.1, maximum=1e9
+    )
     workspace_min: tuple[float, ...] = param(
         (0.1, -0.4, 0.02), "Lower corner of the allowed box, base frame [m]."
     )
     workspace_max: tuple[float, ...] = param(
         (0.6, 0.4, 0.5), "Upper corner of the allowed box, base frame [m]."
+    )
+    tool_axis: tuple[float, ...] = param(
+        (1.0, 0.0, 0.0), "Direction in the end effector's axes that must stay within the orientation cone."
+    )
+    cone_axis: tuple[float, ...] = param((0.0, 0.0, -1.0), "Middle of the orientation cone, base axes.")
+    cone_angle: float = param(
+        pi,
+        "Largest angle between the two [rad]; pi allows every orientation.",
+        minimum=0.01,
+        maximum=pi,
     )
     leash_distance: float = param(
         0.05, "How far the target may run ahead of the measured position [m].", minimum=0.001, maximum=0.5
@@ -203,11 +223,54 @@ class Limits:
             raise ParameterError(
                 "limits.workspace_min and limits.workspace_max take three numbers each: x, y, z"
             )
+        for name, direction in (("tool_axis", self.tool_axis), ("cone_axis", self.cone_axis)):
+            if len(direction) != 3 or np.linalg.norm(direction) < 1e-6:
+                raise ParameterError(f"limits.{name} must be a direction of three numbers, not {direction}")
         for axis, low, high in zip("xyz", self.workspace_min, self.workspace_max, strict=True):
             if low >= high:
                 raise ParameterError(
                     f"limits.workspace_min {axis} = {low} is not below limits.workspace_max {high}"
                 )
+
+
+class GripperMode(str, Enum):
+    """How the openings that chunks ask for become commands."""
+
+    CONTINUOUS = "continuous"
+    """As they come, within 0..1."""
+    TWO_STATES = "two_states"
+    """Open or closed, with hysteresis and dwell."""
+
+
+@dataclass(frozen=True)
+class GripperRules:
+    """When the gripper is told something else. Openings are 1 = open, 0 = closed on every robot."""
+
+    mode: GripperMode = param(
+        GripperMode.TWO_STATES, "two_states (open or closed, with hysteresis) or continuous."
+    )
+    open_above: float = param(0.6, "Openings from here on ask for an open gripper.", minimum=0.0, maximum=1.0)
+    close_below: float = param(
+        0.4,
+        "Openings up to here ask for a closed gripper; between the two nothing changes.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    dwell: float = param(
+        0.06, "Time a new state must be asked for before it is commanded [s].", minimum=0.0, maximum=5.0
+    )
+    sticky: float = param(
+        0.0,
+        "Time a state is kept after it was commanded, whatever is asked for [s].",
+        minimum=0.0,
+        maximum=30.0,
+    )
+
+    def __post_init__(self) -> None:
+        if self.close_below >= self.open_above:
+            raise ParameterError(
+                f"gripper.close_below {self.close_below} is not below gripper.open_above {self.open_above}"
+            )
 
 
 @dataclass(frozen=True)
@@ -232,7 +295,7 @@ class Timing:
         maximum=120.0,
     )
     policy_timeout: float = param(
-        0.5, "Silence of the policy after which the controller holds the arm [s].", minimum=0.05, maximum=10.0
+        0.3, "Silence of the policy after which the controller holds the arm [s].", minimum=0.05, maximum=10.0
     )
     chunk_max_age: float = param(
         2.0, "Oldest capture stamp of a chunk that is still executed [s].", minimum=0.05, maximum=30.0

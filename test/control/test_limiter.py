@@ -8,8 +8,10 @@ from control_bench import embodiment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dream_vla_ros.control.cone import Cone
 from dream_vla_ros.control.limiter import Limiter
 from dream_vla_ros.control.workspace import Box
+from dream_vla_ros.geometry import Pose
 
 LIMITS = embodiment(
     limits__linear_speed=0.25,
@@ -18,6 +20,8 @@ LIMITS = embodiment(
     limits__angular_acceleration=8.0,
 ).limits
 PERIOD_S = 0.02
+HERE = Pose.identity()
+ANY = Cone.from_limits(LIMITS)
 FREE = Box(np.full(3, -1e3), np.full(3, 1e3))
 STOP_S = max(0.25 / 2.0, 1.0 / 8.0)
 SMALL = st.floats(-0.08, 0.08)
@@ -40,7 +44,7 @@ def test_it_lands_exactly_on_a_resting_place_along_a_straight_line(way: np.ndarr
     for _ in range(200):
         before = limiter.linear, limiter.angular
         linear, angular, _ = limiter.approach(left, angle_left)
-        limiter.change(linear, angular, np.zeros(3), FREE)
+        limiter.change(linear, angular, HERE, FREE, ANY)
         check_step(limiter, before)
         left = left - limiter.linear * PERIOD_S
         angle_left = angle_left - limiter.angular * PERIOD_S
@@ -61,7 +65,7 @@ def test_it_is_as_fast_as_the_limits_allow():
     left, ticks = np.array([0.1, 0.0, 0.0]), 0
     while np.linalg.norm(left) > 1e-9:
         linear, angular, _ = limiter.approach(left, np.zeros(3))
-        limiter.change(linear, angular, np.zeros(3), FREE)
+        limiter.change(linear, angular, HERE, FREE, ANY)
         left = left - limiter.linear * PERIOD_S
         ticks += 1
     # 0.1 m at 0.25 m/s, and the braking time once for the two ramps together.
@@ -74,7 +78,7 @@ def test_no_wish_breaks_a_limit_and_braking_takes_the_time_it_says(wishes):
     for way, turn in wishes:
         before = limiter.linear, limiter.angular
         linear, angular, _ = limiter.approach(way, turn)
-        limiter.change(linear, angular, np.zeros(3), FREE)
+        limiter.change(linear, angular, HERE, FREE, ANY)
         check_step(limiter, before)
     assert limiter.braking_s <= STOP_S + 1e-9
     ticks = int(np.ceil(limiter.braking_s / PERIOD_S - 1e-9))
@@ -104,7 +108,7 @@ def test_it_never_leaves_a_box_whatever_is_wished(wishes, start, width, brakes):
             limiter.brake()
         else:
             linear, angular, _ = limiter.approach(way, turn)
-            limiter.change(linear, angular, position, box)
+            limiter.change(linear, angular, Pose(position, HERE.quaternion), box, ANY)
         check_step(limiter, before)
         position = position + limiter.linear * PERIOD_S
         assert np.all(position >= -1e-9)

@@ -43,6 +43,9 @@ class Cause(IntEnum):
     WORKSPACE = 14
     ADAPTER = 15
     CLOCK_JUMP = 16
+    FAULT = 17
+    ORIENTATION = 18
+    DEAD_MAN = 19
     TAKEN_OVER = 20
 
 
@@ -93,6 +96,9 @@ class Command:
     :param position_error: Distance from measured to target [m]; NaN without both.
     :param rotation_error: Angle between them [rad]; NaN without both.
     :param taken_over: Whether a human has the arm.
+    :param gripper_changed: Whether the gripper is told something new at this tick: the edge on which
+        action-based grippers act.
+    :param gripper_held_back: Whether the chunk asks for another gripper state than the rules let it have yet.
     """
 
     stamp_ns: int
@@ -116,6 +122,9 @@ class Command:
     speed_limited: bool = False
     workspace_limited: bool = False
     leash_limited: bool = False
+    orientation_limited: bool = False
+    gripper_changed: bool = False
+    gripper_held_back: bool = False
 
     @property
     def translation(self) -> Array:

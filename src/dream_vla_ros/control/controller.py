@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import numpy as np
-
-from dream_vla_ros.chunk import ActionChunk
+from dream_vla_ros.chunk import ActionChunk, Blending
 from dream_vla_ros.control.command import NO_GOAL, Cause, Command, Counters, Mode, Reason
+from dream_vla_ros.control.dead_man import DeadMan
 from dream_vla_ros.control.drivers import Drivers
+from dream_vla_ros.control.ensemble import Ensemble
+from dream_vla_ros.control.gripper import Gripper, GripperCommand
 from dream_vla_ros.control.history import ActionHistory
 from dream_vla_ros.control.intake import ChunkIntake
 from dream_vla_ros.control.integrator import Integrator, Motion
 from dream_vla_ros.control.settings import ControlSettings, check_stop_time
+from dream_vla_ros.control.state_check import examine_state
 from dream_vla_ros.control.timeline import Advance, Timeline
 from dream_vla_ros.embodiment import Embodiment
 from dream_vla_ros.geometry import Pose
@@ -22,8 +24,6 @@ from dream_vla_ros.robot_state import RobotState
 # ROS time that runs ahead of the steady clock by more than this between two ticks was set. Simulated time
 # comes in steps of up to 0.1 s.
 _CLOCK_JUMP_S = 0.25
-# No arm reaches this far; a pose beyond it is not one.
-_FARTHEST_M = 100.0
 # How long a resting arm is still told to rest after its goal ended, so that a lost message does no harm.
 _LINGER_S = 0.5
 
@@ -53,7 +53,11 @@ class Controller:
         self._stopped: Reason | None = None
         self._reason = Reason(Cause.NO_GOAL, "no goal yet")
         self._problem: Reason | None = Reason(Cause.STATE_STALE, "no measured state received")
-        self._gripper: float | None = None
+        self._gripper = Gripper(embodiment.gripper, self._period_s)
+        self._ensemble = (
+            Ensemble(settings.ensemble_decay) if settings.blending is Blending.TEMPORAL_ENSEMBLE else None
+        )
+        self.dead_man = DeadMan(bool(settings.dead_man_topic), settings.dead_man_timeout)
         self._anchor = False
         self._sending = False
         self._resting_s = 0.0
@@ -124,6 +128,9 @@ class Controller:
             self._count_refusal(refusal)
             return refusal
         self._intake.accept(chunk)
+        if self._ensemble is not None:
+            oldest_ns = ros_ns - round(self._timing.chunk_max_age * 1e9)
+            chunk = self._ensemble.blend(chunk, self._history.since, oldest_ns)
         self._timeline.load(chunk, skip_s)
         self._counters = replace(self._counters, chunks_accepted=self._counters.chunks_accepted + 1)
         self._reason = Reason(Cause.NONE)
@@ -195,14 +202,15 @@ class Controller:
         :param refused: Why the newest message about the state was refused; empty if it was not.
         """
         self._watch_clock(ros_ns, steady_ns)
-        self._problem = self._examine(state, ros_ns, steady_ns, missing, refused)
+        unusable = examine_state(state, self._timing, ros_ns, steady_ns, missing, refused)
+        self._problem = unusable or self.dead_man.problem(steady_ns)
         if self._problem is not None:
             self.interrupt(self._problem)
         self._watch_policy(steady_ns)
 
         measured = None if state is None else state.pose
         steering = self._goals.goal_id is not None and self._stopped is None and self._problem is None
-        if measured is not None and self._problem is None and not self._sending:
+        if measured is not None and unusable is None and not self._sending:
             self._integrator.settle_on(measured)
         chunk = self._due_chunk(ros_ns) if steering else None
         advance = None if chunk is None else self._timeline.peek(self._period_s)
@@ -210,6 +218,7 @@ class Controller:
             motion = self._integrator.hold(measured if steering else None)
         else:
             motion = self._follow(advance, measured)
+        gripper = self._gripper.ask(advance.gripper) if advance and motion.advanced else self._gripper.hold()
         mode, reason = self._mode(motion, advance)
         self._count(motion, advance, ros_ns)
         if chunk is not None and self._timeline.chunk is None:
@@ -217,7 +226,7 @@ class Controller:
                 Cause.CHUNK_EXHAUSTED, f"chunk {chunk.chunk_id} ended and no newer one came"
             )
         self._update_sending(steering)
-        return self._command(mode, reason, motion, advance, chunk, state, ros_ns, steady_ns)
+        return self._command(mode, reason, motion, gripper, advance, chunk, state, ros_ns, steady_ns)
 
     def _due_chunk(self, ros_ns: int) -> ActionChunk | None:
         chunk = self._timeline.chunk
@@ -236,7 +245,6 @@ class Controller:
             self._anchor = False
         motion = self._integrator.follow(advance, measured)
         if motion.advanced:
-            self._gripper = min(1.0, max(0.0, advance.gripper))
             self._timeline.take(advance)
         return motion
 
@@ -265,6 +273,7 @@ class Controller:
         mode: Mode,
         reason: Reason,
         motion: Motion,
+        gripper: GripperCommand,
         advance: Advance | None,
         chunk: ActionChunk | None,
         state: RobotState | None,
@@ -287,7 +296,7 @@ class Controller:
             linear=motion.linear,
             angular=motion.angular,
             duration_s=self._period_s,
-            gripper=self._gripper,
+            gripper=gripper.opening,
             goal_id=self._goals.goal_id or NO_GOAL,
             chunk_id=0 if chunk is None or advance is None else chunk.chunk_id,
             step=0 if advance is None else advance.step,
@@ -300,12 +309,15 @@ class Controller:
             speed_limited=motion.speed_limited,
             workspace_limited=motion.workspace_limited,
             leash_limited=motion.leash_limited,
+            orientation_limited=motion.orientation_limited,
+            gripper_changed=gripper.changed,
+            gripper_held_back=gripper.held_back,
         )
 
     def _mode(self, motion: Motion, advance: Advance | None) -> tuple[Mode, Reason]:
         if self._stopped is not None:
             return Mode.STOPPED, self._stopped
-        if self._problem is not None:
+        if self._problem is not None and self._problem.cause is not Cause.DEAD_MAN:
             return Mode.NO_STATE, self._problem
         if self._goals.goal_id is None:
             return Mode.IDLE, self._reason
@@ -314,37 +326,9 @@ class Controller:
             reason = Reason(Cause.LEASH, "the arm is farther from the target than the leash allows")
         elif motion.workspace_limited:
             reason = Reason(Cause.WORKSPACE, "the motion leads out of the workspace")
+        elif motion.orientation_limited:
+            reason = Reason(Cause.ORIENTATION, "the motion tilts the tool out of its cone")
         return (Mode.HOLDING if advance is None else Mode.EXECUTING), reason
-
-    def _examine(
-        self, state: RobotState | None, ros_ns: int, steady_ns: int, missing: str, refused: str
-    ) -> Reason | None:
-        if state is None:
-            if refused:
-                return Reason(Cause.STATE_INVALID, refused)
-            return Reason(Cause.STATE_STALE, missing or "no measured state received")
-        if not np.all(np.abs(state.pose.position) < _FARTHEST_M):
-            return Reason(
-                Cause.STATE_INVALID,
-                f"the measured position {state.pose.position.tolist()} m is farther off than any arm reaches",
-            )
-        ahead_s = (state.stamp_ns - ros_ns) * 1e-9
-        if ahead_s > self._timing.clock_tolerance:
-            return Reason(
-                Cause.STATE_INVALID,
-                f"the measured state is stamped {ahead_s:.3f} s in the future: the clocks of robot and "
-                "controller disagree",
-            )
-        age_s = state.age_s(ros_ns, steady_ns)
-        if age_s <= self._timing.state_max_age:
-            return None
-        if refused:
-            return Reason(Cause.STATE_INVALID, refused)
-        return Reason(
-            Cause.STATE_STALE,
-            f"the measured state is {age_s:.3f} s old, more than timing.state_max_age "
-            f"{self._timing.state_max_age} s",
-        )
 
     def _watch_policy(self, steady_ns: int) -> None:
         if self._goals.suspended and self._goals.policy_silence_s(steady_ns) > self._timing.policy_timeout:
@@ -383,3 +367,5 @@ class Controller:
     def _flush(self) -> None:
         self._timeline.clear()
         self._integrator.brake()
+        if self._ensemble is not None:
+            self._ensemble.clear()

@@ -8,8 +8,10 @@ from math import ceil
 
 import numpy as np
 
+from dream_vla_ros.control.cone import Cone
 from dream_vla_ros.control.leash import Leash, Stretch
 from dream_vla_ros.control.limiter import Limiter
+from dream_vla_ros.control.smoother import Smoother, smoothing_ticks
 from dream_vla_ros.control.timeline import Advance
 from dream_vla_ros.control.workspace import Box
 from dream_vla_ros.embodiment import Limits
@@ -34,6 +36,17 @@ class Motion:
     speed_limited: bool
     workspace_limited: bool
     leash_limited: bool
+    orientation_limited: bool = False
+
+
+@dataclass(frozen=True)
+class Held:
+    """What shaped the motion of one tick."""
+
+    workspace: bool = False
+    orientation: bool = False
+    leash: bool = False
+    speed: bool = False
 
 
 class _Phase(Enum):
@@ -50,10 +63,11 @@ class _Phase(Enum):
 class Integrator:
     """Target pose and the reference it follows.
 
-    The reference is where the chunk's motion has led so far, at limited speed. The target follows so that it
+    The reference is where the chunk's motion has led so far, at limited speed. The course follows so that it
     can always brake to a stand exactly at the reference: it lags by at most half the braking time, and when a
-    chunk ends it comes to rest with the chunk's whole motion done. Reference and target stay in the
-    workspace; a reference that gets too far from the measured pose waits or is pulled back.
+    chunk ends it comes to rest with the chunk's whole motion done. The target is the course with its twist
+    averaged over the few ticks that the jerk limits ask for. All three stay in the workspace and in the
+    orientation cone; a reference that gets too far from the measured pose waits or is pulled back.
 
     :param limits: Speeds, accelerations, workspace and leash.
     :param period_s: The control period.
@@ -62,25 +76,29 @@ class Integrator:
 
     def __init__(self, limits: Limits, period_s: float, stop_time_s: float) -> None:
         self._period_s = period_s
-        self._stop_time_s = stop_time_s
+        self._smoother = Smoother(smoothing_ticks(limits, period_s))
+        self._stop_time_s = stop_time_s - (self._smoother.ticks - 1) * period_s
+        self._cone = Cone.from_limits(limits)
         self._limiter = Limiter(limits, period_s)
         self._workspace = Box.from_limits(limits)
         self._leash = Leash.from_limits(limits)
         self._phase = _Phase.REST
         self._landing_s = 0.0
         self._reference: Pose | None = None
+        self._course: Pose | None = None
         self.target: Pose | None = None
 
     @property
     def at_rest(self) -> bool:
         """Whether the target stands still."""
-        return self._limiter.at_rest
+        return self._limiter.at_rest and self._smoother.at_rest
 
     def settle_on(self, measured: Pose) -> None:
         """Take the measured pose as target, while nothing is sent to the arm."""
-        self.target = self._reference = measured
+        self.target = self._course = self._reference = measured
         self._phase = _Phase.REST
         self._limiter.halt()
+        self._smoother.halt()
 
     def anchor(self, measured: Pose) -> None:
         """Let the motion to come start from the measured pose, if the target stands still."""
@@ -97,7 +115,7 @@ class Integrator:
 
         :param measured: Newest measured pose.
         """
-        assert self.target is not None
+        assert self._course is not None
         assert self._reference is not None
         self._phase = _Phase.FOLLOW
         reference = self._reference
@@ -108,24 +126,26 @@ class Integrator:
         stretch = Stretch.between(measured, led)
         advanced = not self._leash.holds_back(Stretch.between(measured, reference), stretch)
         pulled = self._pull(led if advanced else reference, measured)
-        outside, capped = self._approach(self.target)
-        self._integrate(self.target)
-        return self._motion(advanced, advance.slowed or capped, outside, pulled or not advanced)
+        kept = self._approach(self._course)
+        return self._move(
+            Held(kept.workspace, kept.orientation, pulled or not advanced, advance.slowed or kept.speed),
+            advanced,
+        )
 
     def hold(self, measured: Pose | None) -> Motion:
         """Come to rest and stay.
 
         :param measured: Newest measured pose, for the leash; None to ignore it.
         """
-        target = self.target
-        if target is None:
-            return self._motion(False, False, False, False)
+        course = self._course
+        if course is None:
+            return Motion(np.zeros(3), np.zeros(3), False, False, False, False)
         if self._phase is _Phase.FOLLOW:
             self._phase = _Phase.LAND
             self._landing_s = 0.0
         if self._phase is _Phase.LAND:
             before = self._limiter.linear, self._limiter.angular
-            self._approach(target)
+            self._approach(course)
             self._landing_s += self._period_s
             ticks = ceil(self._limiter.braking_s / self._period_s - _ROUNDING)
             if self._landing_s + ticks * self._period_s > self._stop_time_s + _ROUNDING:
@@ -133,41 +153,53 @@ class Integrator:
                 self._phase = _Phase.BRAKE
         pulled = False
         if self._phase is _Phase.REST and measured is not None:
-            pulled = self._pull(target, measured)
-            self._approach(target)
+            pulled = self._pull(course, measured)
+            self._approach(course)
         elif self._phase in (_Phase.BRAKE, _Phase.REST):
             self._limiter.brake()
-        self._integrate(target)
+        motion = self._move(Held(leash=pulled), False)
         if self._phase in (_Phase.LAND, _Phase.BRAKE) and self.at_rest:
             self._phase = _Phase.REST
         if self._phase in (_Phase.BRAKE, _Phase.REST):
             self._refer_to_rest()
-        return self._motion(False, False, False, pulled)
+        return motion
 
     def _refer_to_rest(self) -> None:
-        if self.target is not None:
-            self._reference = self.target.moved(*self._limiter.braking_way)
+        if self._course is not None:
+            self._reference = self._course.moved(*self._limiter.braking_way)
 
     def _pull(self, reference: Pose, measured: Pose) -> bool:
         taut = self._leash.is_taut(Stretch.between(measured, reference))
         self._reference = self._leash.pull(reference, measured) if taut else reference
         return taut
 
-    def _approach(self, target: Pose) -> tuple[bool, bool]:
-        """Turn the twist towards the reference; say whether the workspace and the speed limits had a part."""
+    def _approach(self, course: Pose) -> Held:
+        """Turn the twist towards the reference; say what had a part in it."""
         assert self._reference is not None
-        box = self._workspace.around(target.position)
+        box = self._workspace.around(course.position)
+        cone = self._cone.around(course.quaternion)
         inside = box.clamp(self._reference.position)
+        upright = cone.clamp(self._reference.quaternion)
         outside = bool(np.any(np.abs(inside - self._reference.position) > _ROUNDING))
-        self._reference = Pose(inside, self._reference.quaternion)
-        linear, angular, capped = self._limiter.approach(*target.motion_to(self._reference))
-        self._limiter.change(linear, angular, target.position, box)
-        return outside, capped
+        tilted = upright is not self._reference.quaternion
+        self._reference = Pose(inside, upright)
+        linear, angular, capped = self._limiter.approach(*course.motion_to(self._reference))
+        self._limiter.change(linear, angular, course, box, cone)
+        return Held(outside, tilted, speed=capped)
 
-    def _integrate(self, target: Pose) -> None:
-        box = self._workspace.around(target.position)
-        moved = target.moved(self._limiter.linear * self._period_s, self._limiter.angular * self._period_s)
-        self.target = Pose(box.clamp(moved.position), moved.quaternion)
-
-    def _motion(self, advanced: bool, speed: bool, workspace: bool, leash: bool) -> Motion:
-        return Motion(self._limiter.linear, self._limiter.angular, advanced, speed, workspace, leash)
+    def _move(self, held: Held, advanced: bool) -> Motion:
+        """Go one tick on with the limiter's twist."""
+        assert self._course is not None
+        assert self.target is not None
+        limiter = self._limiter
+        box = self._workspace.around(self._course.position)
+        moved = self._course.moved(limiter.linear * self._period_s, limiter.angular * self._period_s)
+        self._course = Pose(box.clamp(moved.position), moved.quaternion)
+        linear, angular = self._smoother.push(limiter.linear, limiter.angular)
+        self.target = self.target.moved(linear * self._period_s, angular * self._period_s)
+        if self._smoother.ticks == 1:
+            self.target = self._course
+        elif self.at_rest:
+            # What the order of averaged rotations leaves between the two is not carried on.
+            self._course = self.target
+        return Motion(linear, angular, advanced, held.speed, held.workspace, held.leash, held.orientation)

@@ -10,9 +10,10 @@ from math import ceil, floor, sqrt
 
 import numpy as np
 
+from dream_vla_ros.control.cone import Cone
 from dream_vla_ros.control.workspace import Box
 from dream_vla_ros.embodiment import Limits
-from dream_vla_ros.geometry import Array
+from dream_vla_ros.geometry import Array, Pose
 
 # Nearer than this [m, rad] counts as there: a nanometre.
 _THERE = 1e-9
@@ -78,19 +79,20 @@ class Limiter:
         )
         return translation * (share * cap), rotation * (share * cap), cap < 1.0
 
-    def change(self, linear: Array, angular: Array, position: Array, box: Box) -> None:
+    def change(self, linear: Array, angular: Array, course: Pose, box: Box, cone: Cone) -> None:
         """Change the twist towards a wanted one.
 
         :param linear: (3,) m/s wanted, within the speed limits.
         :param angular: (3,) rad/s wanted, within the speed limits.
-        :param position: (3,) m, where the target is, within the box.
+        :param course: The pose that this twist moves, within box and cone.
         :param box: Where it must stay; there is always room to brake straight on.
+        :param cone: How it may be turned; likewise.
         """
         change = self._braking_time(linear - self.linear, angular - self.angular)
         share = min(1.0, self._period_s / change) if change > 0.0 else 1.0
         wanted = self._blend(linear, angular, share)
-        if not self._can_brake(*wanted, position, box):
-            wanted = self._nearest_safe(self._braked(), wanted, position, box)
+        if not self._can_brake(*wanted, course, box, cone):
+            wanted = self._nearest_safe(self._braked(), wanted, course, box, cone)
         self.linear, self.angular = wanted
 
     def brake(self) -> None:
@@ -104,7 +106,7 @@ class Limiter:
         return self._blend(np.zeros(3), np.zeros(3), share)
 
     def _nearest_safe(
-        self, safe: tuple[Array, Array], wanted: tuple[Array, Array], position: Array, box: Box
+        self, safe: tuple[Array, Array], wanted: tuple[Array, Array], course: Pose, box: Box, cone: Cone
     ) -> tuple[Array, Array]:
         low, high = 0.0, 1.0
         best = safe
@@ -114,16 +116,19 @@ class Limiter:
                 safe[0] + (wanted[0] - safe[0]) * middle,
                 safe[1] + (wanted[1] - safe[1]) * middle,
             )
-            if self._can_brake(*tried, position, box):
+            if self._can_brake(*tried, course, box, cone):
                 low, best = middle, tried
             else:
                 high = middle
         return best
 
-    def _can_brake(self, linear: Array, angular: Array, position: Array, box: Box) -> bool:
+    def _can_brake(self, linear: Array, angular: Array, course: Pose, box: Box, cone: Cone) -> bool:
         # One tick at this twist, then braking straight on.
-        end = position + linear * (self._period_s + self._coasting_time(linear, angular))
-        return bool(np.all(end <= box.high + _ROUNDING) and np.all(end >= box.low - _ROUNDING))
+        way_s = self._period_s + self._coasting_time(linear, angular)
+        end = course.position + linear * way_s
+        if not bool(np.all(end <= box.high + _ROUNDING) and np.all(end >= box.low - _ROUNDING)):
+            return False
+        return cone.open or cone.holds(course.moved(np.zeros(3), angular * way_s).quaternion)
 
     def _coasting_time(self, linear: Array, angular: Array) -> float:
         """Time at this twist that leads as far as braking from it, in n ticks of evenly falling speed."""

@@ -4,19 +4,40 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dream_vla_ros.chunk import Blending
+from dream_vla_ros.control.smoother import smoothing_ticks
 from dream_vla_ros.embodiment import Limits, Timing
 from dream_vla_ros.parameters import ParameterError, param
+
+# Times that are equal but for rounding [s].
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class ControlSettings:
-    """Budgets of the controller."""
+    """Budgets of the controller, and how it joins chunks."""
 
     stop_time: float = param(
         0.2,
         "Time within which the arm stands after a loss or stop was detected [s].",
         minimum=0.01,
         maximum=2.0,
+    )
+    blending: Blending = param(
+        Blending.LATEST,
+        "How a new chunk joins the one before; set the policy's parameter of the same name alike.",
+    )
+    ensemble_decay: float = param(
+        0.01,
+        "For temporal_ensemble: chunk i, counted from the oldest, weighs exp(-ensemble_decay * i).",
+        minimum=0.0,
+        maximum=100.0,
+    )
+    dead_man_topic: str = param(
+        "", "std_msgs/Bool that must keep saying True while the arm is to move; empty asks for none."
+    )
+    dead_man_timeout: float = param(
+        0.2, "Silence of that topic that counts as letting go [s].", minimum=0.02, maximum=5.0
     )
 
 
@@ -26,14 +47,16 @@ def check_stop_time(settings: ControlSettings, limits: Limits, timing: Timing) -
     :raises ParameterError: Naming the parameters.
     """
     period_s = 1.0 / timing.control_rate
+    smoothing_s = (smoothing_ticks(limits, period_s) - 1) * period_s
     for kind, speed, acceleration in (
         ("linear", limits.linear_speed, limits.linear_acceleration),
         ("angular", limits.angular_speed, limits.angular_acceleration),
     ):
-        needed_s = speed / acceleration + period_s
-        if needed_s > settings.stop_time:
+        needed_s = speed / acceleration + period_s + smoothing_s
+        if needed_s > settings.stop_time + _ROUNDING:
             raise ParameterError(
                 f"stopping from limits.{kind}_speed {speed} at limits.{kind}_acceleration {acceleration} "
-                f"takes {needed_s:.3f} s with one control period, more than stop_time "
-                f"{settings.stop_time} s: lower the speed or raise the acceleration"
+                f"takes {needed_s:.3f} s with one control period and {smoothing_s:.3f} s for the jerk limits "
+                f"(limits.linear_jerk {limits.linear_jerk}, limits.angular_jerk {limits.angular_jerk}), more than stop_time {settings.stop_time} s: lower the speed, "
+                f"or raise acceleration or jerk"
             )

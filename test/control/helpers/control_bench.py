@@ -6,9 +6,11 @@ import dataclasses
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 
 from dream_vla_ros.chunk import ActionChunk
 from dream_vla_ros.control import Command, Controller, ControlSettings, Mode
+from dream_vla_ros.control.cone import Cone
 from dream_vla_ros.embodiment import Embodiment
 from dream_vla_ros.geometry import Pose
 from dream_vla_ros.robot_state import RobotState
@@ -21,6 +23,9 @@ GOAL = bytes([1]) * 16
 OTHER_GOAL = bytes([2]) * 16
 CENTRE = Pose(np.array([0.35, 0.0, 0.25]), np.array([0.0, 1.0, 0.0, 0.0]))
 TOLERANCE = 1e-9
+STOP_S = 0.2
+# Averaging the orientations of a few ticks cuts across the cone's curved surface [rad].
+CONE_TOLERANCE = 5e-3
 
 
 def embodiment(**values: object) -> Embodiment:
@@ -149,6 +154,8 @@ def without_limits() -> dict[str, object]:
         "limits__angular_speed": 6.0,
         "limits__linear_acceleration": 50.0,
         "limits__angular_acceleration": 200.0,
+        "limits__linear_jerk": 1e9,
+        "limits__angular_jerk": 1e9,
         "limits__leash_distance": 0.5,
         "limits__leash_angle": 3.0,
         "limits__workspace_min": [-9.0, -9.0, -9.0],
@@ -159,8 +166,9 @@ def without_limits() -> dict[str, object]:
 def check_limits(bench: Bench, *, inside: bool = True) -> None:
     """Assert that no command broke a limit, and that targets are the sum of what was commanded."""
     limits = bench.robot.limits
+    cone = Cone.from_limits(limits)
     low, high = np.array(limits.workspace_min), np.array(limits.workspace_max)
-    before_linear = before_angular = np.zeros(3)
+    before_linear = before_angular = before_acceleration = before_angular_acceleration = np.zeros(3)
     previous: Command | None = None
     for command in bench.commands:
         linear, angular = command.linear, command.angular
@@ -169,12 +177,21 @@ def check_limits(bench: Bench, *, inside: bool = True) -> None:
         period = command.duration_s
         assert np.linalg.norm(linear - before_linear) <= limits.linear_acceleration * period + TOLERANCE
         assert np.linalg.norm(angular - before_angular) <= limits.angular_acceleration * period + TOLERANCE
+        acceleration = (linear - before_linear) / period
+        angular_acceleration = (angular - before_angular) / period
+        jerk = np.linalg.norm(acceleration - before_acceleration) / period
+        angular_jerk = np.linalg.norm(angular_acceleration - before_angular_acceleration) / period
+        assert jerk <= limits.linear_jerk * (1.0 + TOLERANCE)
+        assert angular_jerk <= limits.angular_jerk * (1.0 + TOLERANCE)
         before_linear, before_angular = linear, angular
+        before_acceleration, before_angular_acceleration = acceleration, angular_acceleration
         if command.target is not None and previous is not None and previous.send and command.send:
             assert previous.target is not None
             expected = previous.target.moved(command.translation, command.rotation)
             np.testing.assert_allclose(command.target.position, expected.position, atol=TOLERANCE)
             np.testing.assert_allclose(command.target.quaternion, expected.quaternion, atol=TOLERANCE)
+            tilt = cone.tilt(command.target.quaternion)
+            assert tilt <= max(cone.angle, cone.tilt(previous.target.quaternion)) + CONE_TOLERANCE
             if not inside:
                 _check_inwards(previous.target.position, command.target.position, low, high)
         if inside and command.target is not None:
@@ -191,3 +208,32 @@ def _check_inwards(before: np.ndarray, after: np.ndarray, low: np.ndarray, high:
 def with_limits(robot: Embodiment, **values: object) -> Embodiment:
     """Replace limits of a robot."""
     return dataclasses.replace(robot, limits=dataclasses.replace(robot.limits, **values))
+
+
+def ready(**keywords: object) -> Bench:
+    """A bench with a fresh state and an active goal."""
+    bench = Bench(**keywords)
+    bench.tick()
+    bench.begin()
+    bench.tick()
+    return bench
+
+
+def executing(**keywords: object) -> Bench:
+    """A bench half a second into a chunk along x."""
+    bench = ready(**keywords)
+    assert bench.give((0.02, 0.0, 0.0)) is None
+    bench.run(0.5)
+    assert bench.last.mode is Mode.EXECUTING
+    assert bench.last.linear[0] == pytest.approx(0.1)
+    return bench
+
+
+def check_stands_in_time(bench: Bench, since: int) -> None:
+    """Assert that the arm stood within the stop time of a tick, and stayed."""
+    ticks = round(STOP_S / bench.period_s)
+    bench.tick(ticks + 5)
+    for command in bench.commands[since + ticks :]:
+        assert not command.linear.any()
+        assert not command.angular.any()
+    check_limits(bench)
