@@ -94,7 +94,10 @@ def test_after_the_hand_back_only_newer_chunks_of_the_same_goal_move_the_arm(ben
     stale = chunk(bench.ros_ns, (0.02, 0.0, 0.0), chunk_id=7)
     bench.run(0.3)
     bench.hand_back()
+    late = chunk(bench.ros_ns, (0.02, 0.0, 0.0), goal=HUMAN, chunk_id=3)
+    assert bench.controller.take_chunk(late, bench.ros_ns).cause is Cause.TAKEN_OVER
     command = bench.run(0.1)
+    assert command.counters.chunks_refused == 0
     assert not command.taken_over
     assert command.goal_id == GOAL
     assert command.counters.chunks_accepted == accepted

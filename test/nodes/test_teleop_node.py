@@ -80,7 +80,7 @@ def take_over(rig: Rig, stick: Stick) -> None:
     since = rig.graph.now_ns()
     stick.hold(DEAD_MAN, OPEN, x=1.0)
     rig.states.wait(lambda s: s.taken_over)
-    rig.graph.wait(lambda: any(motion_of(d)[0] > 0.001 for d in rig.deltas_since(since)), what="motion")
+    rig.graph.wait(lambda: any(motion_of(d)[0] > 0.00199 for d in rig.deltas_since(since)), what="motion")
     stick.hold(DEAD_MAN, x=1.0)
 
 

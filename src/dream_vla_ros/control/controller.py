@@ -87,7 +87,7 @@ class Controller:
         """
         if self._stopped is not None and active:
             # Whatever is asked for during a stop must not move the arm when it is lifted.
-            self._goals.refuse(goal_id)
+            self._goals.refuse(goal_id, human=human)
             return
         if not self._goals.heartbeat(active, goal_id, steady_ns, human=human):
             return
@@ -120,6 +120,8 @@ class Controller:
         """
         if chunk.goal_id == self._goals.suspended:
             return Reason(Cause.TAKEN_OVER, f"chunk {chunk.chunk_id} is ignored: a human has taken over")
+        if self._goals.handed_back(chunk.goal_id):
+            return Reason(Cause.TAKEN_OVER, f"chunk {chunk.chunk_id} is ignored: the human has handed back")
         skip_s = self._history.since(chunk.stamp_ns)
         refusal = self._intake.check(chunk, self._goals.goal_id, skip_s, ros_ns)
         if refusal is None and self._problem is not None:

@@ -42,10 +42,13 @@ class Drivers:
         (self._human if human else self._policy).heartbeat(active, goal_id, steady_ns)
         return self.goal_id != before
 
-    def refuse(self, goal_id: bytes) -> None:
-        """Never let a goal become active, whoever asks for it."""
-        self._policy.refuse(goal_id)
-        self._human.refuse(goal_id)
+    def refuse(self, goal_id: bytes, *, human: bool = False) -> None:
+        """Never let a goal become active."""
+        (self._human if human else self._policy).refuse(goal_id)
+
+    def handed_back(self, goal_id: bytes) -> bool:
+        """Say whether a goal was the human's; chunks of it may come a little later than its end."""
+        return self._human.has_ended(goal_id)
 
     def drop(self) -> None:
         """End both goals."""

@@ -44,6 +44,10 @@ class GoalKeeper:
         while len(self._dropped) > _REMEMBERED:
             self._dropped.popitem(last=False)
 
+    def has_ended(self, goal_id: bytes) -> bool:
+        """Say whether a goal was active or refused before."""
+        return goal_id in self._dropped
+
     def drop(self) -> bytes | None:
         """End the active goal and return its id; None if there was none."""
         ended = self.goal_id
