@@ -89,6 +89,7 @@ class BagWriter:
         self._described: dict[str, StoredTopic] = {}
         self._written: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
+        self._lost: dict[str, int] = {}
         self._pending: list[tuple[int, int, bytes]] = []
         self._pending_bytes = 0
         self._new_topics: list[tuple[int, StoredTopic]] = []
@@ -179,6 +180,14 @@ class BagWriter:
         """What is known about the episode."""
         return self._metadata
 
+    def lost_before_writing(self, lost: Mapping[str, int]) -> None:
+        """Note in the metadata, too, what never came to :meth:`write`.
+
+        :param lost: Messages by topic.
+        """
+        with self._state:
+            self._lost = dict(lost)
+
     def status(self) -> WriterStatus:
         """Tell how the recording is doing."""
         with self._state:
@@ -209,7 +218,7 @@ class BagWriter:
                 self._metadata,
                 success=success,
                 notes=notes or self._metadata.notes,
-                dropped=tuple(sorted(self._dropped.items())),
+                dropped=tuple(sorted(_sum(self._dropped, self._lost).items())),
                 state=RecordingState.FINISHED if not self._failure else RecordingState.RECORDING,
             )
             try:
@@ -310,3 +319,7 @@ class BagWriter:
 
     def _write_metadata(self) -> None:
         self._bag_metadata().write(self.path)
+
+
+def _sum(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
+    return {name: first.get(name, 0) + second.get(name, 0) for name in {*first, *second}}

@@ -42,7 +42,8 @@ class EpisodeMetadata:
     :param task: The language instruction.
     :param success: Whether the task was done; None where nobody said.
     :param embodiment: Content of the robot's parameter file at the time.
-    :param dropped: Messages that could not be written, by topic.
+    :param operator: Who acted: a person, the policy, the expert.
+    :param dropped: Messages that could not be written or were lost on the way, by topic.
     """
 
     task: str = ""
@@ -53,6 +54,7 @@ class EpisodeMetadata:
     takeovers: tuple[Takeover, ...] = ()
     state: RecordingState = RecordingState.RECORDING
     dropped: tuple[tuple[str, int], ...] = ()
+    operator: str = ""
 
     @property
     def embodiment_sha256(self) -> str:
@@ -66,6 +68,7 @@ class EpisodeMetadata:
             "success": {None: "unknown", True: "true", False: "false"}[self.success],
             "notes": self.notes,
             "robot": self.robot,
+            "operator": self.operator,
             "state": self.state.value,
             "takeovers": json.dumps([[one.start_ns, one.end_ns] for one in self.takeovers]),
             "dropped": json.dumps(dict(self.dropped)),
@@ -108,4 +111,5 @@ class EpisodeMetadata:
             takeovers=takeovers,
             state=state,
             dropped=dropped,
+            operator=values.get("operator", ""),
         )

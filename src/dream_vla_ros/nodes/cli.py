@@ -33,6 +33,7 @@ COMMANDS = (
     Command("stop", "press the emergency stop", "dream_vla_ros.nodes.cli_stop"),
     Command("resume", "release the emergency stop", "dream_vla_ros.nodes.cli_resume"),
     Command("status", "show policy, controller and cameras", "dream_vla_ros.nodes.cli_status"),
+    Command("record", "record demonstrations into bags", "dream_vla_ros.nodes.cli_record"),
     Command("keyboard", "drive the arm from this terminal's keyboard", "dream_vla_ros.nodes.cli_keyboard"),
     Command("convert", "make a training set of recorded bags", "dream_vla_ros.data.cli_convert"),
     Command("inspect", "draw a bag or a training set, and warn", "dream_vla_ros.data.cli_inspect"),
