@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dream_vla_ros.model import DreamVLAForActionPrediction, ModelInputError, Objective, PreviousChunk
+from dream_vla_ros.model.compact import compact_layers
 from dream_vla_ros.model.inference_settings import InferenceSettings
 
 ROUNDING = 2e-5  # float32 in another order of operations
@@ -143,6 +144,17 @@ def test_prompt_is_reused_between_steps_only_when_asked_for(load, prompts):
         predict(load(Objective.FLOW_MATCHING), prompts[1], steps=1),
         atol=ROUNDING,
     )
+
+
+def test_layers_that_are_not_plain_are_left_as_they_are(load, prompts):
+    model = load(Objective.FLOW_MATCHING)
+    exact = predict(model, prompts[0])
+    compact_layers(model, 8)
+    rough = predict(model, prompts[0])
+    model.optimise(InferenceSettings())
+    assert not model.model.running
+    np.testing.assert_allclose(predict(model, prompts[0]), rough, atol=ROUNDING)
+    assert np.abs(rough - exact).max() > ROUNDING
 
 
 @pytest.mark.parametrize(

@@ -68,9 +68,14 @@ class DreamBackbone(nn.Module):
             input_ids, None if pixel_values is None else self.encode_images(pixel_values, grids)
         )
 
-    def encode_images(self, pixel_values: Tensor, grids: Sequence[Grid]) -> Tensor:
-        """Encode images as (tokens, hidden_size), ready to stand among embeddings."""
-        return self.projector(self.visual(pixel_values, grids))
+    def encode_images(
+        self, pixel_values: Tensor, grids: Sequence[Grid], tables: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Encode images as (tokens, hidden_size), ready to stand among embeddings.
+
+        :param tables: rotary tables of the vision tower for these grids, if they are at hand.
+        """
+        return self.projector(self.visual(pixel_values, grids, tables))
 
     def place_images(self, input_ids: Tensor, features: Tensor | None) -> Tensor:
         """Embed tokens (batch, length), with features at the image and video places of all rows in turn."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ class Captured:
         self._function = function
         self._enabled = enabled
         self._kept: OrderedDict[tuple[Hashable, Shapes], Recording] = OrderedDict()
-        self._pool: tuple[int, int] | None = None
+        self._pool: Any = None
         self.failure = ""
 
     @property

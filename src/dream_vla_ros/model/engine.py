@@ -20,8 +20,8 @@ from .action_heads import time_embedding
 from .capture import Captured
 from .continuation import Continuation
 from .errors import ModelInputError
-from .fused import fuse
-from .inference_settings import InferenceSettings, Quantization
+from .fused import can_fuse, fuse, pack_vision
+from .inference_settings import InferenceSettings
 from .language import PrefixCache, rotary_tables
 from .prediction import PlainRunner, denoise, regress
 from .quantized import packer
@@ -31,7 +31,8 @@ from .vision import Grid
 if TYPE_CHECKING:
     from .dream_vla import DreamVLAForActionPrediction
 
-KEPT_TIMES = 2048  # more than any schedule has; a time's token is a few kilobytes
+# More than any schedule or set of cameras has. Graphs read them, so none is ever dropped for another.
+KEPT_TIMES, KEPT_GRIDS = 2048, 32
 
 
 class SceneTensors(NamedTuple):
@@ -86,7 +87,9 @@ class PreparedScene:
             given = self.tensors
             self._words = given.words
             if given.patches is not None and given.places is not None:
-                features = self._engine.model.encode_images(given.patches, self.grids)
+                features = self._engine.model.encode_images(
+                    given.patches, self.grids, self._engine.vision_tables(self.grids)
+                )
                 self._words = given.words.index_copy(1, given.places, features[None].to(given.words.dtype))
         return self._words
 
@@ -127,14 +130,18 @@ class Engine:
     def __init__(self, model: DreamVLAForActionPrediction, settings: InferenceSettings) -> None:
         self.model = model
         self.settings = settings
-        if settings.fused_weights and not model.model.running:
-            fuse(model.model, packer(settings.quantization))
-        elif settings.quantization is not Quantization.NONE:
+        pack = packer(settings.quantization)
+        if pack is not None and (model.model.running or not can_fuse(model.model)):
             raise ModelInputError("the model runs on other layers already; read it again to quantise it")
+        if settings.fused_weights and not model.model.running and can_fuse(model.model):
+            fuse(model.model, pack)
+        if pack is not None:
+            pack_vision(model.visual, pack)
         if settings.compiled:
             self._compile()
         self._plans: OrderedDict[tuple[object, ...], PromptPlan] = OrderedDict()
         self._times: dict[float, Tensor] = {}
+        self._vision_tables: dict[tuple[Grid, ...], tuple[Tensor, Tensor]] = {}
         self._denoise = Captured(self._denoise_now, settings.cuda_graph)
         self._regress = Captured(self._regress_now, settings.cuda_graph)
         self._encode = Captured(self._encode_now, settings.cuda_graph)
@@ -190,11 +197,20 @@ class Engine:
         token = self._times.get(time)
         if token is None:
             width = self.model.config.hidden_size
-            token = time_embedding(torch.tensor([time], device=self.model.device), width)[None]
+            token = time_embedding(torch.full((1,), time, device=self.model.device), width)[None]
             token = token.to(self.model.dtype)
             if self.settings.tables and len(self._times) < KEPT_TIMES:
                 self._times[time] = token
         return token
+
+    def vision_tables(self, grids: tuple[Grid, ...]) -> tuple[Tensor, Tensor]:
+        """Return the vision tower's rotary tables for images of these grids."""
+        tables = self._vision_tables.get(grids)
+        if tables is None:
+            tables = self.model.visual.tables(grids, self.model.device)
+            if self.settings.tables and len(self._vision_tables) < KEPT_GRIDS:
+                self._vision_tables[grids] = tables
+        return tables
 
     def _denoise_now(self, key: tuple[Sequence[Grid], int, float | None], *given: Tensor | None) -> Tensor:
         grids, steps, limit = key

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .language import DecoderLayer, LanguageModel, PrefixCache, Read, take
+from .vision import VisionTower
 
 Pack = Callable[[nn.Linear], nn.Module]
 """Turns a linear layer into what is run in its place."""
@@ -127,6 +129,18 @@ def join(layers: Sequence[nn.Linear]) -> nn.Linear:
     return joined
 
 
+def can_fuse(language: LanguageModel) -> bool:
+    """Return whether the layers are as they were read: plain, on one device, not visited by hooks."""
+    plain = ("q_proj", "k_proj", "v_proj", "o_proj"), ("gate_proj", "up_proj", "down_proj")
+    return all(
+        type(getattr(part, name)) is nn.Linear
+        for layer in language.layers
+        if isinstance(layer, DecoderLayer)
+        for part, names in zip((layer.self_attn, layer.mlp), plain, strict=True)
+        for name in names
+    ) and not any(layer._forward_pre_hooks for layer in language.layers)
+
+
 def fuse(language: LanguageModel, pack: Pack | None = None) -> None:
     """Let a language model run on fused layers from now on; move it to its device before.
 
@@ -134,5 +148,14 @@ def fuse(language: LanguageModel, pack: Pack | None = None) -> None:
     """
     count = len(language.layers)
     language.running = tuple(
-        FusedLayer(layer, index == count - 1, pack) for index, layer in enumerate(language.layers)
+        FusedLayer(cast(DecoderLayer, layer), index == count - 1, pack)
+        for index, layer in enumerate(language.layers)
     )
+
+
+def pack_vision(tower: VisionTower, pack: Pack) -> None:
+    """Let a vision tower's blocks run on other linear layers from now on."""
+    for block in tower.blocks.modules():
+        for name, child in list(block.named_children()):
+            if isinstance(child, nn.Linear):
+                setattr(block, name, pack(child))

@@ -14,9 +14,11 @@ REMEMBERED_PROMPTS = 8  # a robot repeats one instruction, a planner goes throug
 
 
 class Quantization(str, Enum):
-    """How the language model's matrices are stored and multiplied."""
+    """How the matrices of the layers are stored and multiplied."""
 
     NONE = "none"
+    BF16 = "bf16"
+    """Products in bfloat16, everything between them in the model's type: for processors that have them."""
     INT8 = "int8"
     """Weights per row and activations per place in 8 bits."""
     FP8 = "fp8"
@@ -37,7 +39,7 @@ class InferenceSettings:
     :param compiled: compile the layers, which takes a minute at the first prediction.
     :param refresh_every: run the prompt at every so many steps only and reuse its keys and values in
         between. Approximate above 1, since the prompt attends to the actions, too.
-    :param quantization: of the language model's layers. Approximate.
+    :param quantization: of the layers of language model and vision tower. Approximate.
     """
 
     fused_weights: bool = True

@@ -15,8 +15,28 @@ LEAST_SCALE = 1e-12  # an all-zero row must not divide by zero
 INT8_MOST, FP8_MOST = 127.0, 448.0
 
 
+class Bf16Linear(nn.Module):
+    """A product in bfloat16 between values of another type."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.register_buffer("weight", linear.weight.detach().to(torch.bfloat16))
+        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().to(torch.bfloat16))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Round the places, multiply, and go back to their type."""
+        return nn.functional.linear(x.to(torch.bfloat16), self.weight, self.bias).to(x.dtype)
+
+
 class Int8Linear(nn.Module):
     """Weights per row and activations per place in 8 bits, products summed in 32."""
+
+    weight: Tensor
+    scale: Tensor
+    bias: Tensor | None
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -40,6 +60,10 @@ class Int8Linear(nn.Module):
 class Fp8Linear(nn.Module):
     """Weights per row and activations per place in 8-bit floating point."""
 
+    weight: Tensor
+    scale: Tensor
+    bias: Tensor | None
+
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         weight = linear.weight.detach().float()
@@ -61,6 +85,10 @@ class Fp8Linear(nn.Module):
 
 class Int4Linear(nn.Module):
     """Weights in groups of 4-bit numbers with a scale and an offset each; activations stay as they are."""
+
+    weight: Tensor
+    pairs: Tensor
+    bias: Tensor | None
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -100,6 +128,7 @@ class Int4Linear(nn.Module):
 
 
 KINDS: dict[Quantization, type[nn.Module]] = {
+    Quantization.BF16: Bf16Linear,
     Quantization.INT8: Int8Linear,
     Quantization.FP8: Fp8Linear,
     Quantization.INT4: Int4Linear,

@@ -117,20 +117,27 @@ class VisionTower(nn.Module):
         self.blocks = nn.ModuleList(VisionBlock(config) for _ in range(config.depth))
         self.merger = PatchMerger(config)
 
-    def forward(self, pixel_values: Tensor, grids: Sequence[Grid]) -> Tensor:
+    def forward(
+        self, pixel_values: Tensor, grids: Sequence[Grid], tables: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
         """Encode all images at once.
 
         :param pixel_values: (patches, patch_width), the images one after the other.
         :param grids: frames, rows and columns of patches of each image.
+        :param tables: what `tables` returns for these grids; computed if None.
         :returns: (patches / patches_per_token, hidden_size).
         """
         x = self.patch_embed(pixel_values.to(self.patch_embed.proj.weight.dtype))
-        angles = torch.cat([self._angles(grid, x.device) for grid in grids])
-        cos, sin = angles.cos()[:, None], angles.sin()[:, None]
+        cos, sin = self.tables(grids, x.device) if tables is None else tables
         frames = [rows * columns for count, rows, columns in grids for _ in range(count)]
         for block in self.blocks:
             x = block(x, cos, sin, frames)
         return self.merger(x)
+
+    def tables(self, grids: Sequence[Grid], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Compute the rotary cosines and sines of images, each (patches, 1, head_dim) float32."""
+        angles = torch.cat([self._angles(grid, device) for grid in grids])
+        return angles.cos()[:, None], angles.sin()[:, None]
 
     def _angles(self, grid: Grid, device: torch.device) -> Tensor:
         """Return each patch's rotary angles (patches, head_dim): rows first, then columns, then both again.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -14,10 +15,11 @@ from dream_vla_ros.embodiment import Embodiment
 from dream_vla_ros.geometry import Array
 from dream_vla_ros.images import Preprocessing
 from dream_vla_ros.model import DreamVLAForActionPrediction, DreamVLAProcessor, ModelError
+from dream_vla_ros.model.inference_settings import InferenceSettings, Quantization
 from dream_vla_ros.policy.actions import ActionCodec
 from dream_vla_ros.policy.fit import check_fit
 from dream_vla_ros.policy.observation import Observation
-from dream_vla_ros.policy.policy import PolicyError, PolicyResult
+from dream_vla_ros.policy.policy import PolicyError, PolicyResult, warm_up_observation
 from dream_vla_ros.policy.preprocessing import preprocessing_of
 from dream_vla_ros.policy.proprio import ProprioWriter
 from dream_vla_ros.policy.settings import DType, ModelSettings
@@ -25,6 +27,8 @@ from dream_vla_ros.policy.transforms import model_images
 
 # A model that neither sees the arm nor counts rotations from its pose is run without a measured one.
 _NO_ROTATION = np.array([0.0, 0.0, 0.0, 1.0])
+# A graph serves 16 lengths of prompt, and a usual word is one token: these cover up to some 60 words.
+_RECORDED_WORDS = (2, 16, 32, 48)
 
 
 class DreamVLAPolicy:
@@ -61,7 +65,7 @@ class DreamVLAPolicy:
         self._seed = seed
         self._generator = torch.Generator()
         self.name = name
-        self.notes = notes
+        self._notes = notes
         self.reset()
 
     @classmethod
@@ -85,6 +89,15 @@ class DreamVLAPolicy:
                 device=device,
             )
             processor = cast(DreamVLAProcessor, DreamVLAProcessor.from_pretrained(folder))
+            model.optimise(
+                replace(
+                    InferenceSettings.for_device(device),
+                    cuda_graph=settings.cuda_graphs,
+                    compiled=settings.compile,
+                    quantization=Quantization(settings.quantization.value),
+                    refresh_every=settings.refresh_every,
+                )
+            )
         except ModelError as error:
             raise PolicyError(f"parameter 'checkpoint': {error}") from error
         except torch.OutOfMemoryError as error:
@@ -93,7 +106,7 @@ class DreamVLAPolicy:
         preprocessing = settings.preprocessing(
             preprocessing_of(model.config.raw, str(folder / "config.json"))
         )
-        return cls(
+        policy = cls(
             model,
             processor,
             embodiment,
@@ -103,11 +116,26 @@ class DreamVLAPolicy:
             seed=settings.seed,
             notes=(f"runs on {device} with images {preprocessing.words}", *notes),
         )
+        if device.type == "cuda" and settings.cuda_graphs:
+            policy.record(warm_up_observation(embodiment))
+        return policy
 
     @property
     def objective(self) -> str:
         """Objective of the checkpoint."""
         return self._model.objective.value
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know: what does not fit perfectly, and what could not be made fast."""
+        engine = self._model.engine
+        return (*self._notes, *(engine.failures if engine is not None else ()))
+
+    def record(self, observation: Observation) -> None:
+        """Predict for instructions of the usual lengths, so that no goal waits for a graph to be recorded."""
+        for words in _RECORDED_WORDS:
+            self.infer(replace(observation, instruction=" ".join(["move"] * words)))
+        self.reset()
 
     def infer(self, observation: Observation) -> PolicyResult:
         """Predict the next chunk.

@@ -30,6 +30,16 @@ class DType(str, Enum):
     FLOAT32 = "float32"
 
 
+class Quantization(str, Enum):
+    """How the layers' matrices are stored and multiplied; the names are those of the model's settings."""
+
+    NONE = "none"
+    BF16 = "bf16"
+    INT8 = "int8"
+    FP8 = "fp8"
+    INT4 = "int4"
+
+
 class JPEG(str, Enum):
     """Whether images go through JPEG before the model sees them."""
 
@@ -73,6 +83,31 @@ class ModelSettings:
         "Processor threads that inference may use; 0 leaves the choice to torch.",
         minimum=0,
         maximum=256,
+        read_only=False,
+    )
+    cuda_graphs: bool = param(
+        True,
+        "Record each prediction on a GPU once and replay it; changes no result. Without effect elsewhere.",
+        read_only=False,
+    )
+    compile: bool = param(
+        False,
+        "Compile the layers while configuring, which takes a minute and a C++ compiler; changes no more than "
+        "rounding.",
+        read_only=False,
+    )
+    quantization: Quantization = param(
+        Quantization.NONE,
+        "Fewer bits in the layers, for speed or memory: bf16, int8, fp8 (GPUs that have it) or int4 "
+        "(memory). Changes actions a little.",
+        read_only=False,
+    )
+    refresh_every: int = param(
+        1,
+        "Run the prompt at every so many steps of a prediction and reuse its keys in between; above 1 is "
+        "faster and changes actions a little.",
+        minimum=1,
+        maximum=1000,
         read_only=False,
     )
     image_size: int = param(
