@@ -7,12 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 from controller_rig import CENTRE, CONFIG, motion_of
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
 from ros_graph import LATCHED, Graph
 
 from dream_vla_msgs.msg import ActionChunk as ActionChunkMsg
 from dream_vla_msgs.msg import ActiveGoal, ControllerState, EndEffectorDelta
+from dream_vla_ros.control.tally import LAYERS
 from dream_vla_ros.nodes import controller_node
 from dream_vla_ros.nodes.adapters import AdapterError
 from dream_vla_ros.nodes.controller_node import ControllerNode
@@ -111,8 +113,8 @@ def bench(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 )
 def test_a_failing_adapter_holds_and_others_go_on(bench: Bench, error: Exception, words: str):
     bench.driver.error = error
-    state = bench.wait(ControllerState.HOLDING, ControllerState.CAUSE_ADAPTER)
-    assert words in state.message
+    state = bench.states.wait(lambda s: words in s.message, start=0, what=f"a state that says '{words}'")
+    assert (state.mode, state.cause) == (ControllerState.HOLDING, ControllerState.CAUSE_ADAPTER)
     count, deltas = bench.driver.commands, len(bench.deltas)
     bench.graph.wait(lambda: bench.driver.commands > count + 5 and len(bench.deltas) > deltas + 5)
     assert not any(motion_of(d).any() for d in bench.deltas.messages)
@@ -129,7 +131,7 @@ def test_an_exception_of_the_control_loop_holds_and_the_loop_goes_on(bench: Benc
         return tick(*arguments, **keywords)
 
     monkeypatch.setattr(bench.node._controller, "tick", fail_once)
-    state = bench.wait(ControllerState.HOLDING, ControllerState.CAUSE_ADAPTER)
+    state = bench.wait(ControllerState.HOLDING, ControllerState.CAUSE_FAULT)
     assert state.message == "the controller failed"
     deltas = len(bench.deltas)
     bench.graph.wait(lambda: len(bench.deltas) > deltas + 5)
@@ -142,8 +144,33 @@ def test_an_exception_of_a_callback_holds(bench: Bench, monkeypatch):
 
     monkeypatch.setattr(controller_node, "chunk_from_msg", fail)
     bench.chunks.publish(ActionChunkMsg())
-    state = bench.wait(ControllerState.HOLDING, ControllerState.CAUSE_ADAPTER)
+    state = bench.wait(ControllerState.HOLDING, ControllerState.CAUSE_FAULT)
     assert "_on_chunk failed" in state.message
+
+
+def test_every_safety_layer_has_a_diagnostic_of_its_own(bench: Bench):
+    recorder = bench.graph.record(DiagnosticArray, "/diagnostics")
+    bench.chunks.publish(ActionChunkMsg(goal_id=uuid_to_msg(GOAL)))
+    array = recorder.wait(
+        lambda array: any(
+            status.name == "controller: chunk contents" and status.level == DiagnosticStatus.WARN
+            for status in array.status
+        ),
+        what="a diagnostic of the chunk without steps",
+    )
+    names = [status.name for status in array.status]
+    assert [f"controller: {layer}" for layer in LAYERS] == [n for n in names if n[12:] in LAYERS]
+    publishers = next(status for status in array.status if status.name == "controller: publishers")
+    assert publishers.level == DiagnosticStatus.OK
+    another = bench.graph.publisher(ActionChunkMsg, "action_chunk")
+    warning = recorder.wait(
+        lambda array: any(
+            status.name == "controller: publishers" and status.level == DiagnosticStatus.WARN
+            for status in array.status
+        ),
+        what="a warning of the second publisher",
+    )
+    assert any(another.topic_name in status.message for status in warning.status)
 
 
 def test_a_report_that_fails_does_not_touch_the_commands(bench: Bench, monkeypatch):

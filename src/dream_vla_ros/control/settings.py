@@ -57,6 +57,6 @@ def check_stop_time(settings: ControlSettings, limits: Limits, timing: Timing) -
             raise ParameterError(
                 f"stopping from limits.{kind}_speed {speed} at limits.{kind}_acceleration {acceleration} "
                 f"takes {needed_s:.3f} s with one control period and {smoothing_s:.3f} s for the jerk limits "
-                f"(limits.linear_jerk {limits.linear_jerk}, limits.angular_jerk {limits.angular_jerk}), more than stop_time {settings.stop_time} s: lower the speed, "
-                f"or raise acceleration or jerk"
+                f"(limits.linear_jerk {limits.linear_jerk}, limits.angular_jerk {limits.angular_jerk}), "
+                f"more than stop_time {settings.stop_time} s: lower the speed, or raise acceleration or jerk"
             )

@@ -51,6 +51,7 @@ def state_to_msg(command: Command, base_frame: str) -> ControllerState:
     msg.speed_limited = command.speed_limited
     msg.workspace_limited = command.workspace_limited
     msg.leash_limited = command.leash_limited
+    msg.orientation_limited = command.orientation_limited
     return msg
 
 
@@ -113,6 +114,7 @@ def _motion(command: Command) -> tuple[bytes, str, dict[str, object]]:
             "speed limited": command.speed_limited,
             "workspace limited": command.workspace_limited,
             "leash limited": command.leash_limited,
+            "orientation limited": command.orientation_limited,
         },
     )
 

@@ -14,20 +14,23 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from dream_vla_msgs.msg import ActionChunk as ActionChunkMsg
 from dream_vla_msgs.msg import ActiveGoal, ControllerState
 from dream_vla_ros.chunk import InvalidChunkError
 from dream_vla_ros.control import Cause, Command, Controller, ControlSettings, Mode, Reason
+from dream_vla_ros.control.tally import SafetyTally
 from dream_vla_ros.nodes.adapters import Adapter, AdapterError, make_adapters
 from dream_vla_ros.nodes.controller_loop import FixedRateLoop
 from dream_vla_ros.nodes.controller_messages import diagnostics, state_to_msg
 from dream_vla_ros.nodes.controller_stop import EmergencyStopTopic
 from dream_vla_ros.nodes.conversions import chunk_from_msg, uuid_from_msg
 from dream_vla_ros.nodes.parameters import declare, declare_embodiment
+from dream_vla_ros.nodes.safety_diagnostics import layer_statuses, publisher_status
 from dream_vla_ros.nodes.serving import EXIT_FAULT, run_node
 from dream_vla_ros.nodes.spinner import Spinner
 from dream_vla_ros.nodes.state_source import StateSource
@@ -72,7 +75,8 @@ class ControllerNode(Node):
         self._period_s = 1.0 / self._embodiment.timing.control_rate
         self._group = MutuallyExclusiveCallbackGroup()
         self._logged: dict[str, float] = {}
-        self._told: tuple[Mode, Reason] | None = None
+        self._told: tuple[Mode, Cause, int] | None = None
+        self._tally = SafetyTally()
         self._state_due_ns = 0
         self._diagnostics_due_ns = 0
         self._command: Command | None = None
@@ -90,6 +94,10 @@ class ControllerNode(Node):
         )
         self._subscribe(ActionChunkMsg, "teleop/action_chunk", self._on_chunk, QoSProfile(depth=_DEPTH))
         self._subscribe(ActiveGoal, "teleop/active_goal", self._on_human_goal, QoSProfile(depth=_DEPTH))
+        # Only one may publish on these: a second one would pull the arm to and fro.
+        self._single = [self.resolve_topic_name(name) for name in ("action_chunk", "active_goal")]
+        if self._settings.dead_man_topic:
+            self._subscribe(Bool, self._settings.dead_man_topic, self._on_dead_man, qos_profile_sensor_data)
         self._stop_topic = EmergencyStopTopic(
             self, self._guarded(self._stop), lambda: self._controller.stopped, self._group
         )
@@ -148,6 +156,8 @@ class ControllerNode(Node):
             if refused.cause is Cause.TAKEN_OVER:
                 return
             refusal = refused
+        with self._lock:
+            self._tally.refuse(refusal)
         self._warn(refusal.cause.name, f"chunk refused: {refusal.message}")
 
     def _on_active_goal(self, msg: ActiveGoal) -> None:
@@ -166,6 +176,10 @@ class ControllerNode(Node):
             self.get_logger().info(
                 "no goal is active" if after is None else f"goal {after.hex()}: {msg.instruction}"
             )
+
+    def _on_dead_man(self, msg: Bool) -> None:
+        with self._lock:
+            self._controller.dead_man.hear(bool(msg.data), time.monotonic_ns())
 
     def _stop(self, message: str) -> None:
         with self._lock:
@@ -196,7 +210,7 @@ class ControllerNode(Node):
         try:
             command = self._decide()
         except Exception:
-            self._fault("the controller failed", traceback.format_exc())
+            self._fault("the controller failed", traceback.format_exc(), Cause.FAULT)
             return
         self._command = command
         for adapter in self._adapters:
@@ -217,38 +231,47 @@ class ControllerNode(Node):
     def _decide(self) -> Command:
         state = self._state_source.latest()
         with self._lock:
-            return self._controller.tick(
+            command = self._controller.tick(
                 self.get_clock().now().nanoseconds,
                 time.monotonic_ns(),
                 state,
                 missing=self._state_source.problem,
                 refused=self._state_source.refused,
             )
+            self._tally.tick(command)
+            return command
 
     def _report(self, command: Command) -> None:
         now_ns = time.monotonic_ns()
-        changed = self._told is None or (command.mode, command.reason.cause) != (
-            self._told[0],
-            self._told[1].cause,
-        )
-        if changed or now_ns >= self._state_due_ns:
+        # The chunk, too, so that the policy learns what was executed before it was taken over.
+        telling = (command.mode, command.reason.cause, command.chunk_id)
+        changed = self._told is None or telling[:2] != self._told[:2]
+        if telling != self._told or now_ns >= self._state_due_ns:
             self._state_due_ns = now_ns + round(1e9 / self._reports.state_rate)
             self._states.publish(state_to_msg(command, self._embodiment.frames.base))
+        self._told = telling
         if changed:
-            self._told = (command.mode, command.reason)
             self._log_mode(command)
         if now_ns >= self._diagnostics_due_ns:
             self._diagnostics_due_ns = now_ns + round(1e9 / self._reports.diagnostics_rate)
-            self._diagnostics.publish(
-                diagnostics(
-                    command,
-                    self.loop.figures(),
-                    node=self.get_name(),
-                    hardware=self._embodiment.robot,
-                    policy_silence_s=self._controller.policy_silence_s(now_ns),
-                    period_s=self._period_s,
-                )
-            )
+            self._diagnostics.publish(self._diagnose(command, now_ns))
+
+    def _diagnose(self, command: Command, now_ns: int) -> DiagnosticArray:
+        node, hardware = self.get_name(), self._embodiment.robot
+        array = diagnostics(
+            command,
+            self.loop.figures(),
+            node=node,
+            hardware=hardware,
+            policy_silence_s=self._controller.policy_silence_s(now_ns),
+            period_s=self._period_s,
+        )
+        with self._lock:
+            reports = self._tally.reports()
+        array.status += layer_statuses(reports, node, hardware)
+        counts = {topic: self.count_publishers(topic) for topic in self._single}
+        array.status.append(publisher_status(counts, node, hardware))
+        return array
 
     def _log_mode(self, command: Command) -> None:
         words = f"{command.mode.name.lower()}: {command.reason.message}".rstrip(": ")
@@ -257,9 +280,11 @@ class ControllerNode(Node):
         else:
             self.get_logger().debug(words)
 
-    def _fault(self, problem: str, details: str = "") -> None:
+    def _fault(self, problem: str, details: str = "", cause: Cause = Cause.ADAPTER) -> None:
+        reason = Reason(cause, problem)
         with self._lock:
-            self._controller.interrupt(Reason(Cause.ADAPTER, problem))
+            self._controller.interrupt(reason)
+            self._tally.refuse(reason)
         self._warn(problem, f"{problem}; the arm is held\n{details}".rstrip())
 
     def _warn(self, topic: str, message: str) -> None:
@@ -275,7 +300,7 @@ class ControllerNode(Node):
             try:
                 callback(argument)
             except Exception:
-                self._fault(f"{callback.__name__} failed", traceback.format_exc())
+                self._fault(f"{callback.__name__} failed", traceback.format_exc(), Cause.FAULT)
 
         return guarded
 

@@ -14,7 +14,13 @@ from dream_vla_ros.nodes.policy_goal import GoalRun
 # A controller takes a goal over with the next heartbeat; one that names none for longer has dropped it.
 _DROPPED_AFTER_S = 1.0
 _LOST_CAUSES = frozenset(
-    {ControllerState.CAUSE_STATE_STALE, ControllerState.CAUSE_STATE_INVALID, ControllerState.CAUSE_ADAPTER}
+    {
+        ControllerState.CAUSE_STATE_STALE,
+        ControllerState.CAUSE_STATE_INVALID,
+        ControllerState.CAUSE_ADAPTER,
+        ControllerState.CAUSE_FAULT,
+        ControllerState.CAUSE_DEAD_MAN,
+    }
 )
 
 # A fault of the adapter comes and goes with every chunk; it is over after this much action time executed.
