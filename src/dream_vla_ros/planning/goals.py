@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,9 +10,8 @@ from .domain import Scene
 from .executor import ActionExecutor
 from .goal_text import parse_goal
 from .grammar import goal_grammar
-from .grounding import VisualGrounder
 from .interfaces import Environment, Observation, VisionLanguageModel
-from .outcomes import AnswerCode
+from .outcomes import Answer, AnswerCode
 from .problem import Problem
 from .prompts import goal_messages
 from .terms import Literal
@@ -73,12 +73,20 @@ class PredicateGoal:
         return self.executor.problem
 
 
+class Asker(Protocol):
+    """Answers questions in words, as :class:`~.grounding.VisualGrounder` does."""
+
+    def ask(self, questions: Sequence[str], observation: Observation) -> list[Answer]:
+        """Answer each question about what was observed."""
+        ...
+
+
 @dataclass(frozen=True)
 class WordGoal:
     """A goal in words only: the model is asked whether it is done."""
 
     task: str
-    grounder: VisualGrounder
+    grounder: Asker
     environment: Environment
 
     def statements(self) -> tuple[str, ...]:
