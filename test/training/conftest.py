@@ -67,7 +67,7 @@ def make_samples(count=6, seed=0):
     words = ["pick up the red block", "put the blue block on the green one"]
     labels = rng.normal(0.0, 0.1, (count, 4, 5)).astype(np.float32)
     labels[0, 3] = np.nan
-    sight = rng.uniform(0.0, 1.0, (count, 2, 4, 3)).astype(np.float32)
+    sight = rng.uniform(0.0, 1.0, (count, 2, 4, 11)).astype(np.float32)
     sight[0, :, 3] = np.nan
     return Samples(
         images=rng.integers(0, 256, (count, 2, 112, 112, 3), dtype=np.uint8),

@@ -80,14 +80,18 @@ def test_scene_loss_is_of_what_a_token_shows_and_is_there():
 
 
 def test_a_token_shows_the_thing_whose_middle_is_in_it():
-    sight = torch.full((1, 2, 3, 3), torch.nan)
-    sight[0, 0, 1] = torch.tensor([0.80, 0.30, 0.5])  # second row's fourth token of the first camera
-    sight[0, 1, 2] = torch.tensor([0.10, 0.10, 1.0])  # first token of the second camera
-    sight[0, 1, 0] = torch.tensor([1.10, 0.10, 1.0])  # outside
+    sight = torch.full((1, 2, 3, 11), torch.nan)
+    sight[0, 0, 1] = torch.tensor(
+        [0.80, 0.30, 0.5, *[0.1] * 8]
+    )  # second row's fourth token of the first camera
+    sight[0, 1, 2] = torch.tensor([0.10, 0.10, 1.0, *[0.2] * 8])  # first token of the second camera
+    sight[0, 1, 0] = torch.tensor([1.10, 0.10, 1.0, *[0.2] * 8])  # outside
     mask, numbers = shown(sight, 32)
     assert mask.nonzero().tolist() == [[0, 7, 1], [0, 16, 2]]
-    torch.testing.assert_close(numbers[0, 7, 1], torch.tensor([-0.3, -0.3, float(np.log(0.5))]))
-    torch.testing.assert_close(numbers[0, 16, 2], torch.tensor([-0.1, -0.1, 0.0]))
+    torch.testing.assert_close(
+        numbers[0, 7, 1], torch.tensor([-0.3, -0.3, np.log(0.5), *[0.4] * 8], dtype=torch.float32)
+    )
+    torch.testing.assert_close(numbers[0, 16, 2], torch.tensor([-0.1, -0.1, 0.0, *[0.8] * 8]))
     with pytest.raises(TrainingError, match="no squares"):
         shown(sight, 33)
 
@@ -95,8 +99,8 @@ def test_a_token_shows_the_thing_whose_middle_is_in_it():
 def test_sight_is_learned_from_tokens():
     torch.manual_seed(0)
     head = SightHead(8, 2)
-    sight = torch.full((4, 1, 2, 3), torch.nan)
-    sight[:, 0, 0] = torch.tensor([0.3, 0.8, 0.5])
+    sight = torch.full((4, 1, 2, 11), torch.nan)
+    sight[:, 0, 0] = torch.tensor([0.3, 0.8, 0.5, *[0.1] * 8])
     tokens = torch.randn(4, 4, 8) * 0.1
     tokens[:, 2] += 1.0  # second row, first token
     optimizer = torch.optim.Adam(head.parameters(), 3e-2)

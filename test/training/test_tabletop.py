@@ -93,7 +93,7 @@ def test_labels_tell_where_blocks_are_in_the_images(embodiment):
     checked = 0
     for camera, name in enumerate(names):
         for colour in episode.blocks:
-            right, down, depth = labels[0, camera, CLOSED_COLOURS.index(colour)]
+            right, down, depth, *outline = labels[0, camera, CLOSED_COLOURS.index(colour)]
             assert 0.02 < depth < 1.5
             if 0.1 < right < 0.9 and 0.1 < down < 0.9:
                 pixel = episode.images[name][0, int(down * 112), int(right * 112)].astype(float)
@@ -101,6 +101,8 @@ def test_labels_tell_where_blocks_are_in_the_images(embodiment):
                 likeness = {one: shown @ rgb / np.linalg.norm(rgb) for one, rgb in COLOURS.items()}
                 assert max(episode.blocks, key=likeness.get) == colour
                 checked += 1
+                assert outline[0] < 0.0 < outline[1]
+                assert outline[2] < 0.0 < outline[3]
     assert checked >= 4
 
 

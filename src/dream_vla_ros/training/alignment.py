@@ -26,7 +26,7 @@ from dream_vla_ros.training.errors import TrainingError
 # A decimetre counts as much as a radian of a block's turn, so that both are learned together.
 _UNIT_M = 0.1
 _PLACE_NUMBERS = 3
-_SIGHT_NUMBERS = 3
+_SIGHT_NUMBERS = 11
 # One token in some dozens shows a thing.
 _SHOWN_WEIGHT = 8.0
 
@@ -67,14 +67,14 @@ class SightHead(nn.Module):
         self.out = nn.Linear(width, names * (1 + _SIGHT_NUMBERS))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tell scores and numbers (batch, tokens, names, 4): shown or not, right, down, logarithmic depth."""
+        """Tell scores and numbers (batch, tokens, names, 12): shown or not, then as of ``shown``."""
         return self.out(F.gelu(self.hidden(self.norm(tokens)))).unflatten(-1, self._shape)
 
     def loss(self, tokens: Tensor, sight: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss, and the share of things found at the token that shows them.
 
         :param tokens: (batch, tokens, width), camera after camera, each row by row.
-        :param sight: (batch, cameras, names, 3), as of ``shown``.
+        :param sight: (batch, cameras, names, 11), as of ``shown``.
         """
         told = self(tokens).float()
         mask, wanted = shown(sight.to(told.device), tokens.shape[1])
@@ -90,22 +90,24 @@ class SightHead(nn.Module):
 def shown(sight: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
     """Say which image token shows the middle of which thing.
 
-    :param sight: (batch, cameras, names, 3) place of each thing's middle in each image, right and down as
-        shares of the image, and its depth [m]; NaN where there is none, beyond 0 to 1 outside the image.
+    :param sight: (batch, cameras, names, 11) of each thing in each image: place of its middle, right and down
+        as shares of the image, and depth [m]; then distances within the image as shares of it. NaN where
+        there is none; places go beyond 0 to 1 outside the image.
     :param tokens: Image tokens of one sample; each camera has a square of them.
-    :returns: (batch, tokens, names) bool, and (batch, tokens, names, 3) place from the middle of the token in
-        tokens, right and down, and the logarithm of the depth.
+    :returns: (batch, tokens, names) bool, and (batch, tokens, names, 11) place from the middle of the token
+        in tokens, right and down, the logarithm of the depth, and the distances in tokens.
     """
-    batch, cameras, names, _ = sight.shape
+    batch, cameras, names, numbers = sight.shape
     side = math.isqrt(tokens // cameras)
     if cameras * side * side != tokens:
         raise TrainingError(f"{tokens} image tokens are no squares of {cameras} cameras")
     along = torch.arange(side, device=sight.device, dtype=sight.dtype) + 0.5
-    places = sight.permute(0, 1, 3, 2)[:, :, :, None, None]  # batch, camera, number, 1, 1, name
-    right = (places[:, :, 0] * side - along[None, None, None, :, None]).expand(-1, -1, side, -1, -1)
-    down = (places[:, :, 1] * side - along[None, None, :, None, None]).expand(-1, -1, -1, side, -1)
-    depth = places[:, :, 2].log().expand_as(right)
-    wanted = torch.stack([right, down, depth], -1).reshape(batch, tokens, names, _SIGHT_NUMBERS)
+    rows, columns = torch.meshgrid(along, along, indexing="ij")
+    middles = torch.stack([columns, rows], -1)[:, :, None]
+    places = sight[:, :, None, None].expand(-1, -1, side, side, -1, -1)
+    wanted = torch.cat(
+        [places[..., :2] * side - middles, places[..., 2:3].log(), places[..., 3:] * side], dim=-1
+    ).reshape(batch, tokens, names, numbers)
     mask = (wanted[..., :2].abs() <= 0.5).all(-1)  # false for NaN
     return mask, wanted
 

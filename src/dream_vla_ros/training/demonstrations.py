@@ -7,6 +7,7 @@ motions through the embodiment's own writers, so that training and driving canno
 from __future__ import annotations
 
 import functools
+import itertools
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from dream_vla_ros.sim.environment import TabletopEnv
 from dream_vla_ros.sim.goals import Lifted, Pushed, Stacked
 from dream_vla_ros.sim.imagined import ImaginedTable
 from dream_vla_ros.sim.rollout import Episode, RecoveryNoise, run_episode
+from dream_vla_ros.sim.scene import BLOCK_SIZE_M
 from dream_vla_ros.sim.simulation import TabletopSim
 from dream_vla_ros.sim.state import TableState
 from dream_vla_ros.sim.tasks import Task, closed_tasks
@@ -38,12 +40,15 @@ BLOCK_NUMBERS = 5
 four times its turn relative to the gripper; NaN where no block has that colour."""
 SIGHT_LABEL = "sight"
 """Of each camera and colour: where the block's middle is in the image, right and down as shares of it, and
-its depth [m]; beyond 0 to 1 outside the image, NaN where no block has that colour or it is behind the
-camera."""
+its depth [m]; then its outline from there as shares of the image: the left, right, upper and lower end, how
+far right the upper and the lower end are, and how far down the left and the right end are, which together
+tell how the block is turned. Places go beyond 0 to 1 outside the image; all is NaN where no block has that
+colour or it is behind the camera."""
+_SIGHT_NUMBERS = 11
 
-
-# Nearer middles of blocks cannot be seen.
+# Nearer blocks are not seen as a whole.
 _NEAREST_M = 0.01
+_CORNERS_M = BLOCK_SIZE_M / 2.0 * np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
 
 
 @dataclass(frozen=True)
@@ -234,24 +239,41 @@ def cameras_of(sim: TabletopSim) -> dict[str, View]:
 
 
 def sight_labels(episode: Episode, views: Sequence[View]) -> np.ndarray:
-    """Return where the blocks are in the images (T, cameras, colours, 3); see ``SIGHT_LABEL``.
+    """Return what the images show of the blocks (T, cameras, colours, 11); see ``SIGHT_LABEL``.
 
     :param views: The cameras, in the order of the second axis.
     """
-    shape = (len(episode), len(views), len(CLOSED_COLOURS), 3)
+    shape = (len(episode), len(views), len(CLOSED_COLOURS), _SIGHT_NUMBERS)
     labels = np.full(shape, np.nan, dtype=np.float32)
     for at, row in enumerate(episode.end_effector):
         hand = Pose(row[:3], row[3:])
+        blocks = {colour: Pose(places[at, :3], places[at, 3:]) for colour, places in episode.blocks.items()}
         for camera, view in enumerate(views):
             pose = hand.compose(view.pose) if view.mounted else view.pose
-            for colour, places in episode.blocks.items():
-                local = (places[at, :3] - pose.position) @ pose.rotation
-                if local[2] >= _NEAREST_M:
-                    right, down, _ = view.matrix @ (local / local[2])
-                    height, width = view.image_size
-                    index = CLOSED_COLOURS.index(colour)
-                    labels[at, camera, index] = [(right + 0.5) / width, (down + 0.5) / height, local[2]]
+            for colour, block in blocks.items():
+                labels[at, camera, CLOSED_COLOURS.index(colour)] = sight_of(block, view, pose)
     return labels
+
+
+def sight_of(block: Pose, view: View, camera: Pose) -> Array:
+    """Return what an image shows of a block (11,); see ``SIGHT_LABEL``.
+
+    :param block: Its middle and turn.
+    :param camera: Pose of the optical frame, in the same frame.
+    """
+    points = np.vstack([block.position, block.position + _CORNERS_M @ block.rotation.T])
+    local = (points - camera.position) @ camera.rotation
+    if local[:, 2].min() < _NEAREST_M:
+        return np.full(_SIGHT_NUMBERS, np.nan)
+    height, width = view.image_size
+    places = ((local / local[:, 2:]) @ view.matrix.T)[:, :2] + 0.5
+    places /= [width, height]
+    outline = places[1:] - places[0]
+    left, upper = outline.argmin(axis=0)
+    right, lower = outline.argmax(axis=0)
+    ends = [outline[left, 0], outline[right, 0], outline[upper, 1], outline[lower, 1]]
+    aside = [outline[upper, 0], outline[lower, 0], outline[left, 1], outline[right, 1]]
+    return np.array([*places[0], local[0, 2], *ends, *aside])
 
 
 def _make_shard(store: Path, recipe: Recipe, embodiment: Embodiment, images: Preprocessing, at: int) -> None:

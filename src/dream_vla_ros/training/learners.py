@@ -42,7 +42,7 @@ class AlignmentBatch:
     """Questions about scenes.
 
     :param labels: (batch, names, numbers), NaN where there is no such thing.
-    :param sight: (batch, cameras, names, 3), where each thing is in the images.
+    :param sight: (batch, cameras, names, 11), where each thing is in the images.
     """
 
     prompts: Prompts
@@ -92,7 +92,7 @@ class Alignment(nn.Module):
             prompt come first.
         :param ids: (batch, length) of the prompt.
         :param labels: (batch, names, numbers), NaN where there is no such thing.
-        :param sight: (batch, cameras, names, 3), where each thing is in the images.
+        :param sight: (batch, cameras, names, 11), where each thing is in the images.
         """
         words, error_m = self._places.loss(self.head, states[WORD_LAYER], ids, labels)
         seen, found = self.sight.loss(at_images(states[FIRST_LAYER], ids, image_token), sight)
