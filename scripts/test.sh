@@ -7,6 +7,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 unset MAKEFLAGS MFLAGS MAKELEVEL
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD=1
+scripts/build_test_interfaces.sh
 pytest=(python -m pytest -p pytest_timeout -p _hypothesis_pytestplugin)
 if [ "$#" -gt 0 ]; then
   exec "${pytest[@]}" "$@"

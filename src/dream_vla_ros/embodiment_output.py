@@ -64,6 +64,16 @@ class Output:
     joint_names: tuple[str, ...] = param(
         (), "Joints of that group in the driver's order; empty takes the kinematic chain's."
     )
+    joint_speed: float = param(
+        1.5,
+        "Largest speed of a joint with the joint_group adapter, beside the description's limits [rad/s].",
+        minimum=0.01,
+        maximum=10.0,
+    )
+    gripper_relax: bool = param(
+        False,
+        "Command 0 once the fingers are as far as they go, for interbotix grippers in pwm or current mode.",
+    )
     independent_pose: IndependentPose = param(
         IndependentPose.TF, "What the kinematics of the joint_group adapter are checked against."
     )

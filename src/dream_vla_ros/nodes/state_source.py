@@ -10,8 +10,7 @@ from typing import Any
 from geometry_msgs.msg import PoseStamped
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
@@ -19,23 +18,10 @@ from dream_vla_ros import embodiment as robot
 from dream_vla_ros.geometry import Pose
 from dream_vla_ros.kinematics import ForwardKinematics, KinematicsError
 from dream_vla_ros.nodes.conversions import pose_from_msg, time_from_msg
+from dream_vla_ros.nodes.matching import LATCHED, SENSOR, MatchingSubscription
 from dream_vla_ros.nodes.state_source_tf import TransformSource
 from dream_vla_ros.robot_state import RobotState, gripper_opening
 
-# A best-effort subscriber hears reliable and best-effort publishers alike. Joint states may come from several
-# publishers in turn (arm and gripper), so a few are kept.
-_SENSOR_QOS = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=5,
-    reliability=ReliabilityPolicy.BEST_EFFORT,
-    durability=DurabilityPolicy.VOLATILE,
-)
-_LATCHED_QOS = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=1,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.TRANSIENT_LOCAL,
-)
 _LOG_PERIOD_S = 2.0
 
 
@@ -59,6 +45,7 @@ class StateSource:
         self._group = callback_group
         self._lock = threading.Lock()
         self._logged: dict[str, float] = {}
+        self._subscriptions: list[MatchingSubscription] = []
         self._pose: tuple[Pose, int, int] | None = None
         self._joints: dict[str, float] = {}
         self._joint_stamps: dict[str, int] = {}
@@ -71,7 +58,7 @@ class StateSource:
         state = embodiment.state
         self._source = state.source
         if self._source is robot.StateSource.POSE_TOPIC:
-            self._pose_topic = self._subscribe(PoseStamped, state.pose_topic, self._on_pose, _SENSOR_QOS)
+            self._pose_topic = self._subscribe(PoseStamped, state.pose_topic, self._on_pose, SENSOR)
             self._missing = f"no pose received on {self._pose_topic}"
         elif self._source is robot.StateSource.TF:
             self._transforms = TransformSource(node, embodiment.frames)
@@ -80,13 +67,13 @@ class StateSource:
             )
         else:
             self._description_topic = self._subscribe(
-                String, state.robot_description_topic, self._on_description, _LATCHED_QOS
+                String, state.robot_description_topic, self._on_description, LATCHED
             )
             self._missing = f"no robot description received on {self._description_topic}"
         self._joints_topic = ""
         if self._source is robot.StateSource.ROBOT_DESCRIPTION or state.joint_states_topic:
             self._joints_topic = self._subscribe(
-                JointState, state.joint_states_topic, self._on_joints, _SENSOR_QOS
+                JointState, state.joint_states_topic, self._on_joints, SENSOR
             )
 
     @property
@@ -221,15 +208,9 @@ class StateSource:
             self._cached = None
 
     def _subscribe(self, kind: type, topic: str, callback: Any, qos: QoSProfile) -> str:
-        subscription = self._node.create_subscription(
-            kind,
-            topic,
-            callback,
-            qos,
-            callback_group=self._group,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
-        return str(subscription.topic_name)
+        made = MatchingSubscription(self._node, kind, topic, callback, qos, self._group)
+        self._subscriptions.append(made)
+        return made.topic_name
 
     def _refuse(self, topic: str, problem: str) -> None:
         self._fault = f"{topic}: {problem}"
