@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dream_vla_ros.embodiment import Limits
 from dream_vla_ros.teleop.mapping import Intent
-from dream_vla_ros.teleop.operator import Drive, Operator, TeleopSettings, View
+from dream_vla_ros.teleop.operator import Drive, Operator, TeleopSettings, View, known_opening
 
 MS = 1_000_000
 PERIOD_NS = round(1e9 / 30.0)
@@ -173,6 +173,22 @@ def test_the_gripper_stays_as_it_was_and_then_does_as_told(desk: Desk):
     desk.press()
     assert desk.press(toggle=True).chunk.gripper[0] == 1.0
     assert desk.press(close=True).chunk.gripper[0] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("commanded", "measured", "expected"),
+    [
+        (0.0, 0.51, 0.0),
+        (0.0, 1.0, 1.0),
+        (1.0, 0.6, 1.0),
+        (1.0, 0.0, 0.0),
+        (float("nan"), 0.3, 0.3),
+        (1.0, None, 1.0),
+        (float("nan"), None, None),
+    ],
+)
+def test_a_command_counts_unless_the_fingers_are_elsewhere(commanded, measured, expected):
+    assert known_opening(commanded, measured) == expected
 
 
 def test_an_unknown_gripper_moves_nothing_before_it_is_told():

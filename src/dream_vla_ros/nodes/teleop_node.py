@@ -28,7 +28,7 @@ from dream_vla_ros.nodes.serving import EXIT_FAULT, run_node
 from dream_vla_ros.nodes.spinner import Spinner
 from dream_vla_ros.nodes.state_source import StateSource
 from dream_vla_ros.teleop.mapping import JoyError, JoyMapping, JoyReader
-from dream_vla_ros.teleop.operator import Drive, Operator, TeleopSettings, View
+from dream_vla_ros.teleop.operator import Drive, Operator, TeleopSettings, View, known_opening
 
 GOAL_TOPIC = "teleop/active_goal"
 CHUNK_TOPIC = "teleop/action_chunk"
@@ -119,14 +119,14 @@ class TeleopNode(Node):
         state = (
             self._controller[0] if self._controller and now_s - self._controller[1] < _HEARD_FOR_S else None
         )
-        gripper = None if state is None or math.isnan(state.gripper) else float(state.gripper)
-        if gripper is None and (measured := self._states.latest()) is not None:
-            gripper = measured.gripper
+        measured = self._states.latest()
         return View(
             policy_active=policy is not None and policy.active,
             stopped=state is not None and state.mode == ControllerState.STOPPED,
             goal_id=None if state is None else uuid_from_msg(state.goal_id),
-            gripper=gripper,
+            gripper=known_opening(
+                math.nan if state is None else state.gripper, None if measured is None else measured.gripper
+            ),
             controller=state is not None
             and self._goals.get_subscription_count() > 0
             and self._chunks.get_subscription_count() > 0,

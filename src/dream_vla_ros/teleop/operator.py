@@ -8,6 +8,7 @@ the switch must be seen released first.
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from dream_vla_ros.embodiment import Limits
 from dream_vla_ros.parameters import param
 from dream_vla_ros.teleop.mapping import Intent
 
+_CLEARLY_OPEN, _HALF = 0.95, 0.5
 READY = "ready: hold the dead-man switch to drive"
 # Motion is sent this far ahead [s]: enough for a few lost messages, little enough to stop by itself.
 _AHEAD_S = 0.12
@@ -52,7 +54,7 @@ class View:
     :param policy_active: Whether the policy has a goal.
     :param stopped: Whether the emergency stop is latched.
     :param goal_id: Goal the controller names; None where it was not heard.
-    :param gripper: Opening commanded last, or else measured; None where neither is known.
+    :param gripper: What the gripper is doing, by :func:`known_opening`; None where that is not known.
     :param controller: Whether there is a controller to follow.
     """
 
@@ -73,6 +75,21 @@ class Drive:
 
     goal_id: bytes | None = None
     chunk: ActionChunk | None = None
+
+
+def known_opening(commanded: float, measured: float | None) -> float | None:
+    """Say what the gripper is doing, so that taking over does not move it.
+
+    What was commanded counts, for fingers on a block are neither open nor closed; unless they are clearly
+    where nobody sent them, as after somebody else moved them.
+
+    :param commanded: Last command, 1 = open; NaN where there was none.
+    :param measured: Measured opening; None where it is not known.
+    """
+    if measured is None:
+        return None if math.isnan(commanded) else commanded
+    contradicted = measured > _CLEARLY_OPEN if commanded < _HALF else measured < 1.0 - _CLEARLY_OPEN
+    return measured if math.isnan(commanded) or contradicted else commanded
 
 
 class Operator:
@@ -169,7 +186,7 @@ class Operator:
         return edges
 
     def _take(self, view: View, intent: Intent | None, steady_ns: int) -> None:
-        self._gripper = None if view.gripper is None else float(view.gripper >= 0.5)
+        self._gripper = None if view.gripper is None else float(view.gripper >= _HALF)
         if intent is not None and (intent.open or intent.close):
             self._gripper = float(intent.open)
         if self._gripper is None:
