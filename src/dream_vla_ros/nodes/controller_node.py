@@ -174,7 +174,9 @@ class ControllerNode(Node):
             after = self._controller.goal_id
         if after != before:
             self.get_logger().info(
-                "no goal is active" if after is None else f"goal {after.hex()}: {msg.instruction}"
+                "no goal is active"
+                if after is None
+                else f"goal {after.hex()}: {msg.instruction or 'handed back'}"
             )
 
     def _on_dead_man(self, msg: Bool) -> None:
