@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from dream_vla_ros.chunk import Blending
 from dream_vla_ros.embodiment import RotationConvention
 from dream_vla_ros.geometry import Pose
 from dream_vla_ros.images import Preprocessing, preprocess
@@ -19,6 +20,7 @@ from dream_vla_ros.model.initialize import initialize_checkpoint
 from dream_vla_ros.policy.actions import ActionError
 from dream_vla_ros.policy.dream_vla import DreamVLAPolicy
 from dream_vla_ros.policy.observation import Observation
+from dream_vla_ros.policy.overlap import Overlap
 from dream_vla_ros.policy.policy import PolicyError, warm_up_observation
 from dream_vla_ros.policy.proprio import ProprioError, ProprioWriter
 from dream_vla_ros.policy.settings import JPEG, DType, ModelSettings, ObjectiveName, Quantization
@@ -60,7 +62,8 @@ def same(first, second):
 
 def test_prediction_is_the_models_own_on_prepared_inputs(random_checkpoint, tabletop):
     """Follow the way by hand with the room's public parts and compare."""
-    policy = load(random_checkpoint, tabletop, seed=5)
+    # Random weights predict beyond any training data.
+    policy = load(random_checkpoint, tabletop, seed=5, range_margin=100.0)
     seen = observe()
     result = policy.infer(seen)
 
@@ -225,3 +228,43 @@ def test_recording_ahead_leaves_the_noise_where_it_was(random_checkpoint, tablet
     expected = policy.infer(seen)
     policy.record(warm_up_observation(tabletop))
     assert same(policy.infer(seen), expected)
+
+
+@pytest.mark.parametrize("blending", [Blending.INPAINTING, Blending.REAL_TIME_CHUNKING])
+def test_a_chunk_goes_on_from_the_one_before(random_checkpoint, tabletop, blending):
+    policy = load(random_checkpoint, tabletop, blending=blending, range_margin=100.0)
+    free = load(random_checkpoint, tabletop, range_margin=100.0)
+    first = policy.infer(observe())
+    assert same(first, free.infer(observe()))
+    # Three steps of the first chunk were executed, two more will be: they are the new chunk's first two.
+    seen = replace(observe(seed=1), overlap=Overlap(elapsed_s=0.6, delay_s=0.4))
+    second, unjoined = policy.infer(seen), free.infer(seen)
+    kept = first.motion.translation[3:5]
+    distance = np.abs(second.motion.translation[:2] - kept).max()
+    if blending is Blending.INPAINTING:
+        assert distance < ROUNDING
+    assert distance < 0.5 * np.abs(unjoined.motion.translation[:2] - kept).max()
+
+
+def test_a_new_goal_continues_nothing(random_checkpoint, tabletop):
+    policy = load(random_checkpoint, tabletop, blending=Blending.INPAINTING)
+    first = policy.infer(observe())
+    policy.reset()
+    assert same(policy.infer(replace(observe(), overlap=Overlap(0.6, 0.4))), first)
+
+
+def test_a_blending_that_the_objective_cannot_do_is_refused(tabletop, tmp_path):
+    folder = initialize_checkpoint(
+        REPOSITORY / "models" / "tabletop_tiny", tmp_path / "l1", "l1_regression", seed=0
+    )
+    with pytest.raises(PolicyError, match="'blending' is 'inpainting'.*not l1_regression; use latest"):
+        load(folder, tabletop, objective=ObjectiveName.L1_REGRESSION, blending=Blending.INPAINTING)
+
+
+def test_numbers_beyond_the_training_data_are_brought_back_and_counted(random_checkpoint, tabletop):
+    wild = load(random_checkpoint, tabletop, range_margin=100.0).infer(observe())
+    tame = load(random_checkpoint, tabletop, range_margin=0.0).infer(observe())
+    assert wild.out_of_range == 0
+    assert tame.out_of_range > 0
+    assert np.abs(tame.motion.translation).max() < np.abs(wild.motion.translation).max()
+    np.testing.assert_array_equal(tame.motion.gripper, wild.motion.gripper)

@@ -15,7 +15,7 @@ from dream_vla_msgs.msg import ActionChunk as ActionChunkMsg
 from dream_vla_msgs.msg import ControllerState
 from dream_vla_msgs.srv import GroundPredicates
 from dream_vla_ros.chunk import ActionChunk
-from dream_vla_ros.nodes.conversions import chunk_to_msg
+from dream_vla_ros.nodes.conversions import chunk_to_msg, time_from_msg, uuid_from_msg
 from dream_vla_ros.nodes.managed_node import ManagedNode
 from dream_vla_ros.nodes.outcome import Outcome
 from dream_vla_ros.nodes.parameters import declare, declare_embodiment
@@ -29,6 +29,7 @@ from dream_vla_ros.nodes.policy_parameters import ParameterGuard, PolicyParamete
 from dream_vla_ros.nodes.policy_server import InstructionServer
 from dream_vla_ros.nodes.policy_success import SuccessQuestion
 from dream_vla_ros.nodes.state_source import StateSource
+from dream_vla_ros.policy.consumption import Consumption, Report
 from dream_vla_ros.policy.policy import Policy
 from dream_vla_ros.policy.settling import SettleSettings
 from dream_vla_ros.robot_state import RobotState
@@ -76,6 +77,7 @@ class PolicyNodeBase(ManagedNode):
         self._time_limit_s = 0.0
         self._looks = 0
         self._chunk_id = 0
+        self.consumption = Consumption()
         self._subscriptions_made: list[Any] = []
         self._controller: ControllerWatch | None = None
         self._planner = self.create_client(GroundPredicates, "ground_predicates")
@@ -214,6 +216,7 @@ class PolicyNodeBase(ManagedNode):
         if before is not None:
             before.end(Outcome.PREEMPTED, f"a newer goal took over: '{run.request.instruction}'")
         self._controller.begin()
+        self.consumption.begin()
         self._worker.begin(
             run,
             Pace(
@@ -318,6 +321,8 @@ class PolicyNodeBase(ManagedNode):
         if not run.publish(lambda: self._chunks.publish(message), latency_s):
             return None
         self._chunk_id += 1
+        if run is self._current:
+            self.consumption.publish(self._chunk_id, prediction.stamp_ns, latency_s)
         return latency_s
 
     def _on_input(self) -> None:
@@ -334,6 +339,11 @@ class PolicyNodeBase(ManagedNode):
     def _on_controller(self, message: ControllerState) -> None:
         if self._controller is not None:
             self._controller.hear(message)
+        run = self._current
+        if run is not None and uuid_from_msg(message.goal_id) == run.request.goal_id:
+            self.consumption.hear(
+                Report(time_from_msg(message.header.stamp), message.executed_time, message.chunk_id)
+            )
 
     def _newest_state(self) -> RobotState | None:
         return None if self._states is None else self._states.latest()
@@ -347,5 +357,10 @@ class PolicyNodeBase(ManagedNode):
             and self._policy is not None
         ):
             diagnostics.publish(
-                self._policy, observer.camera_statistics(), worker.latencies, worker.inference_times
+                self._policy,
+                observer.camera_statistics(),
+                worker.latencies,
+                worker.inference_times,
+                worker.out_of_range,
+                self.consumption.delay_s,
             )

@@ -25,6 +25,7 @@ class PolicyDiagnostics:
 
     def __init__(self, node: Node, embodiment: Embodiment) -> None:
         self._node = node
+        self._out_of_range = 0
         self._expected_hz = embodiment.timing.camera_rate
         self._name = node.get_fully_qualified_name().lstrip("/")
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -35,13 +36,20 @@ class PolicyDiagnostics:
         cameras: list[CameraStatistics],
         latencies: LatencyWindow,
         inference_times: LatencyWindow,
+        out_of_range: int = 0,
+        delay_s: float | None = None,
     ) -> None:
         """Publish the present figures.
 
         :param latencies: Capture of the oldest image to publication.
         :param inference_times: Time the policy took.
+        :param out_of_range: Numbers beyond the training data so far.
+        :param delay_s: Action time executed from capture to take-over; None before it was measured.
         """
-        array = DiagnosticArray(status=[self._inference(policy, latencies, inference_times)])
+        inference = self._inference(policy, latencies, inference_times)
+        delay = "" if delay_s is None else f"{delay_s:.3f}"
+        inference.values.append(KeyValue(key="delay of execution [s]", value=delay))
+        array = DiagnosticArray(status=[inference, self._training_range(out_of_range)])
         array.header.stamp = self._node.get_clock().now().to_msg()
         array.status += [self._camera(camera) for camera in cameras]
         self._publisher.publish(array)
@@ -58,6 +66,15 @@ class PolicyDiagnostics:
             median, p95 = window.percentiles()
             values |= {f"{name}_p50 [s]": f"{median:.3f}", f"{name}_p95 [s]": f"{p95:.3f}"}
         return self._status("inference", DiagnosticStatus.OK, "active", values)
+
+    def _training_range(self, count: int) -> DiagnosticStatus:
+        new, self._out_of_range = count - self._out_of_range, count
+        return self._status(
+            "training range",
+            DiagnosticStatus.WARN if new else DiagnosticStatus.OK,
+            f"{new} numbers of actions lay beyond the training data" if new else "within",
+            {"brought back": str(count)},
+        )
 
     def _camera(self, camera: CameraStatistics) -> DiagnosticStatus:
         level, message = DiagnosticStatus.OK, "receiving"

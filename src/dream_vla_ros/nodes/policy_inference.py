@@ -75,6 +75,7 @@ class InferenceWorker:
         self._stopped = False
         self.latencies = LatencyWindow()
         self.inference_times = LatencyWindow()
+        self.out_of_range = 0
         self._thread = threading.Thread(target=self._run, name="inference", daemon=True)
         self._thread.start()
 
@@ -141,6 +142,7 @@ class InferenceWorker:
                 pacer = Pacer(duration_s, execute_s, pace.min_interval_s)
             pacer.start(started_s)
             inference_s = time.monotonic() - started_s
+            self.out_of_range += result.out_of_range
             latency_s = self._publish(run, Prediction(result, newest_ns, inference_s))
             if latency_s is None:
                 return

@@ -11,6 +11,7 @@ from rclpy.node import Node
 from dream_vla_ros.embodiment import Embodiment
 from dream_vla_ros.nodes.camera_source import CameraSource, CameraStatistics
 from dream_vla_ros.nodes.state_source import StateSource
+from dream_vla_ros.policy.consumption import Consumption
 from dream_vla_ros.policy.frames import MissingInputError
 from dream_vla_ros.policy.observation import Observation
 from dream_vla_ros.robot_state import RobotState
@@ -67,14 +68,21 @@ class CameraObserver:
     :param embodiment: Names topics and limits.
     :param states: The arm's state.
     :param on_input: Called from the executor when something new came.
+    :param consumption: Tells how an observation lies on the chunk before; None continues no chunk.
     """
 
     def __init__(
-        self, node: Node, embodiment: Embodiment, states: StateSource, on_input: Callable[[], None]
+        self,
+        node: Node,
+        embodiment: Embodiment,
+        states: StateSource,
+        on_input: Callable[[], None],
+        consumption: Consumption | None = None,
     ) -> None:
         self._node = node
         self._embodiment = embodiment
         self._states = states
+        self._consumption = consumption
         self._cameras = CameraSource(node, embodiment, on_frame=on_input)
 
     def observe(self, instruction: str, newer_than_ns: int) -> Observation:
@@ -84,7 +92,10 @@ class CameraObserver:
         """
         state = fresh_state(self._states, self._embodiment, self._node)
         images, stamps_ns = self._cameras.latest(newer_than_ns)
-        return Observation(images, stamps_ns, state, instruction)
+        overlap = None
+        if self._consumption is not None:
+            overlap = self._consumption.overlap(min(stamps_ns.values()))
+        return Observation(images, stamps_ns, state, instruction, overlap)
 
     def camera_statistics(self) -> list[CameraStatistics]:
         """Return what came from each camera."""

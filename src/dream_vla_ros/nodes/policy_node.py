@@ -44,7 +44,7 @@ class PolicyNode(PolicyNodeBase):
 
     def make_observer(self, states: StateSource, on_input: Callable[[], None]) -> CameraObserver:
         """Subscribe to the cameras."""
-        return CameraObserver(self, self.embodiment, states, on_input)
+        return CameraObserver(self, self.embodiment, states, on_input, self.consumption)
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -10,18 +10,29 @@ from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from dream_vla_ros.chunk import Blending
 from dream_vla_ros.embodiment import Embodiment
 from dream_vla_ros.geometry import Array
 from dream_vla_ros.images import Preprocessing
-from dream_vla_ros.model import DreamVLAForActionPrediction, DreamVLAProcessor, ModelError
+from dream_vla_ros.model import (
+    DreamVLAForActionPrediction,
+    DreamVLAProcessor,
+    ModelError,
+    Objective,
+    PreviousChunk,
+)
+from dream_vla_ros.model.continuation import GUIDED, INPAINTED
 from dream_vla_ros.model.inference_settings import InferenceSettings, Quantization
-from dream_vla_ros.policy.actions import ActionCodec
+from dream_vla_ros.policy.actions import ActionCodec, check_actions
 from dream_vla_ros.policy.fit import check_fit
 from dream_vla_ros.policy.observation import Observation
+from dream_vla_ros.policy.overlap import previous_chunk
 from dream_vla_ros.policy.policy import PolicyError, PolicyResult, warm_up_observation
 from dream_vla_ros.policy.preprocessing import preprocessing_of
 from dream_vla_ros.policy.proprio import ProprioWriter
+from dream_vla_ros.policy.range_guard import RangeGuard
 from dream_vla_ros.policy.settings import DType, ModelSettings
 from dream_vla_ros.policy.transforms import model_images
 
@@ -40,6 +51,8 @@ class DreamVLAPolicy:
     :param preprocessing: What is done to camera images.
     :param steps: Steps of a prediction; None is the objective's default.
     :param seed: Seed of the noise.
+    :param settings: How chunks are joined and actions kept within the training data.
+    :raises PolicyError: If the objective cannot join chunks in that way.
     """
 
     def __init__(
@@ -53,6 +66,7 @@ class DreamVLAPolicy:
         steps: int | None = None,
         seed: int = 0,
         notes: tuple[str, ...] = (),
+        settings: ModelSettings | None = None,
     ) -> None:
         self._model = model
         self._processor = processor
@@ -64,6 +78,11 @@ class DreamVLAPolicy:
         self._steps = steps
         self._seed = seed
         self._generator = torch.Generator()
+        settings = settings or ModelSettings()
+        self._continues, self._guidance_limit = _continuation(settings, model.objective)
+        statistics = model.statistics
+        mask = statistics.action[statistics.resolve(self._unnorm_key)].mask
+        self._guard = RangeGuard(settings.range_margin, settings.range_response, mask)
         self.name = name
         self._notes = notes
         self.reset()
@@ -114,6 +133,7 @@ class DreamVLAPolicy:
             name=folder.resolve().name,
             steps=settings.steps or None,
             seed=settings.seed,
+            settings=settings,
             notes=(f"runs on {device} with images {preprocessing.words}", *notes),
         )
         if device.type == "cuda" and settings.cuda_graphs:
@@ -145,18 +165,19 @@ class DreamVLAPolicy:
         :raises ProprioError: If the state lacks a number that the model needs.
         """
         try:
-            actions = self._predict(observation)
+            actions, out_of_range = self._predict(observation)
         except torch.OutOfMemoryError as error:
             # What the failed pass held is freed, or every later one would fail too.
             gc.collect()
             torch.cuda.empty_cache()
             raise PolicyError(f"inference ran out of memory: {error}") from error
         orientation = observation.state.pose.quaternion if observation.state is not None else _NO_ROTATION
-        return PolicyResult(self._codec.to_motion(actions, orientation), self._period_s)
+        return PolicyResult(self._codec.to_motion(actions, orientation), self._period_s, out_of_range)
 
     def reset(self) -> None:
-        """Begin the noise anew, so that a goal can be repeated exactly."""
+        """Begin the noise anew, so that a goal can be repeated exactly, and continue no chunk."""
         self._generator.manual_seed(self._seed)
+        self._before: NDArray[np.float32] | None = None
 
     def close(self) -> None:
         """Free the model's memory."""
@@ -165,8 +186,8 @@ class DreamVLAPolicy:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _predict(self, observation: Observation) -> Array:
-        """Return un-normalised actions (steps, 7)."""
+    def _predict(self, observation: Observation) -> tuple[Array, int]:
+        """Return un-normalised actions (steps, 7), and how many numbers the guard brought back."""
         if observation.state is None and (self._proprio.size or self._codec.needs_orientation):
             raise PolicyError("the model needs the arm's state, but the observation has none")
         prepared = self._images(observation)
@@ -178,8 +199,17 @@ class DreamVLAPolicy:
             proprio=self._normalized_proprio(observation),
             steps=self._steps,
             generator=self._generator,
+            previous=self._previous(observation),
         )
-        return self._model.unnormalize(normalized, self._unnorm_key)
+        check_actions(normalized)
+        normalized, out_of_range = self._guard(normalized)
+        self._before = normalized
+        return self._model.unnormalize(normalized, self._unnorm_key), out_of_range
+
+    def _previous(self, observation: Observation) -> PreviousChunk | None:
+        if not self._continues or self._before is None or observation.overlap is None:
+            return None
+        return previous_chunk(self._before, observation.overlap, self._period_s, self._guidance_limit)
 
     def _normalized_proprio(self, observation: Observation) -> np.ndarray | None:
         if not self._proprio.size:
@@ -193,6 +223,20 @@ class DreamVLAPolicy:
         statistics = self._model.statistics
         seen = statistics.proprio[statistics.resolve(self._unnorm_key)]
         return (seen.low + seen.high) / 2.0
+
+
+def _continuation(settings: ModelSettings, objective: Objective) -> tuple[bool, float | None]:
+    """Say whether predictions go on from the chunk before, and how strongly they are guided if they are."""
+    blending = settings.blending
+    able = {Blending.INPAINTING: INPAINTED, Blending.REAL_TIME_CHUNKING: GUIDED}.get(blending)
+    if able is None:
+        return False, None
+    if objective not in able:
+        raise PolicyError(
+            f"parameter 'blending' is '{blending.value}', which works with objective "
+            f"{', '.join(one.value for one in able)}, not {objective.value}; use latest or temporal_ensemble"
+        )
+    return True, settings.guidance_limit if blending is Blending.REAL_TIME_CHUNKING else None
 
 
 def _dtype(name: DType, device: torch.device) -> torch.dtype:

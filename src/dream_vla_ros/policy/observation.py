@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dream_vla_ros.images import RGBImage
+from dream_vla_ros.policy.overlap import Overlap
 from dream_vla_ros.robot_state import RobotState
 
 
@@ -18,6 +19,7 @@ class Observation:
     :param stamps_ns: Camera names to capture times, ROS time.
     :param state: Newest measured state of the arm; None where no policy asks for it.
     :param instruction: What to do, in words.
+    :param overlap: How it lies on the chunk predicted before; None where nothing is to be continued.
     :raises ValueError: If there is no image, or an image without a stamp.
     """
 
@@ -25,6 +27,7 @@ class Observation:
     stamps_ns: Mapping[str, int]
     state: RobotState | None
     instruction: str
+    overlap: Overlap | None = None
 
     def __post_init__(self) -> None:
         if not self.images:

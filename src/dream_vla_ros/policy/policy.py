@@ -26,10 +26,12 @@ class PolicyResult:
 
     :param motion: The steps in SI units.
     :param period_s: Time one step takes.
+    :param out_of_range: How many numbers lay beyond the training data and were brought back.
     """
 
     motion: Motion
     period_s: float
+    out_of_range: int = 0
 
 
 class Policy(Protocol[Seen]):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from dream_vla_ros.chunk import Blending
 from dream_vla_ros.images import Preprocessing
 from dream_vla_ros.parameters import param
+from dream_vla_ros.policy.range_guard import RangeResponse
 
 
 class ObjectiveName(str, Enum):
@@ -127,6 +129,31 @@ class ModelSettings:
         "Share of the area that the centre crop keeps; 0 takes what the checkpoint says, or 0.9.",
         minimum=0.0,
         maximum=1.0,
+        read_only=False,
+    )
+
+    blending: Blending = param(
+        Blending.LATEST,
+        "How a new chunk joins the one before; set the controller's parameter of the same name alike.",
+        read_only=False,
+    )
+    guidance_limit: float = param(
+        5.0,
+        "For real_time_chunking: largest weight of the guidance towards the chunk before.",
+        minimum=0.01,
+        maximum=1000.0,
+        read_only=False,
+    )
+    range_margin: float = param(
+        0.25,
+        "Share of the training data's range that actions may lie beyond its 1st and 99th percentile.",
+        minimum=0.0,
+        maximum=100.0,
+        read_only=False,
+    )
+    range_response: RangeResponse = param(
+        RangeResponse.CLIP,
+        "What is done about actions beyond that: clip them, or refuse them and end the goal.",
         read_only=False,
     )
 
