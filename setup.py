@@ -92,6 +92,7 @@ setup(
             f"policy = {NAME}.nodes.policy_node:main",
             f"controller = {NAME}.nodes.controller_node:main",
             f"expert = {NAME}.nodes.expert_node:main",
+            f"planner = {NAME}.nodes.planner_node:main",
             f"teleop = {NAME}.nodes.teleop_node:main",
             f"recorder = {NAME}.nodes.recorder_node:main",
             f"dream_vla = {NAME}.nodes.cli:main",

@@ -61,9 +61,9 @@ class PolicyArm:
                 instruction, time_limit_s=time_limit_s, success_question=question, ready_timeout_s=_CANCEL_S
             )
         except NotReadyError as error:
-            raise TaskInterrupted(
-                TaskCode.EXECUTION_FAULT, f"no policy for '{instruction}': {error}"
-            ) from error
+            reason = str(error).removeprefix("not ready after 0 s: ")
+            message = f"no policy that takes '{instruction}' within {patience_s:g} s: {reason}"
+            raise TaskInterrupted(TaskCode.EXECUTION_FAULT, message) from error
         try:
             while not self._robot.wait(timeout_s=_POLL_S):
                 run.check()

@@ -7,6 +7,7 @@ scene afterwards says whether it worked.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import threading
@@ -98,6 +99,8 @@ class PlannerNode(ManagedNode):
             self.get_logger().info(f"loading '{settings.checkpoint}'")
             self._mind = DreamVlMind(DreamVlModel.load(settings), constrained=settings.constrained)
         else:
+            # Its libraries take seconds to import, too; not in the executor's thread.
+            importlib.import_module("dream_vla_ros.nodes.expert_node")
             self._mind = OracleMind(_Delayed(self))
         if not self._servers:
             self._servers = self.in_executor(self._serve)

@@ -10,7 +10,6 @@ from rclpy.node import Node
 
 from dream_vla_ros.embodiment import Embodiment
 from dream_vla_ros.nodes.camera_source import CameraSource
-from dream_vla_ros.nodes.expert_node import SceneObserver
 from dream_vla_ros.nodes.state_source import StateSource
 from dream_vla_ros.parameters import ParameterError
 from dream_vla_ros.planning.interfaces import Observation
@@ -66,6 +65,9 @@ class TableSenses:
     """The simulation's blocks and arm, for the oracle; no images."""
 
     def __init__(self, node: Node, embodiment: Embodiment, states: StateSource) -> None:
+        # Brings the policy node's libraries, which a planner with a model does not need.
+        from dream_vla_ros.nodes.expert_node import SceneObserver
+
         self._observer = SceneObserver(node, embodiment, states, lambda: None)
         self._state: State = frozenset()
 
