@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from dream_vla_ros.data.series import Poses, Values, bracket, nearest, slerp
 from dream_vla_ros.geometry import angle_between, quaternion_from_rotation_vector
+from dream_vla_ros.series import Poses, Values, bracket, nearest, slerp
 
 stamps = st.lists(st.integers(0, 10_000), min_size=1, max_size=30, unique=True).map(
     lambda times: np.array(sorted(times), dtype=np.int64)

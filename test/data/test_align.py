@@ -14,8 +14,8 @@ from dream_vla_ros.data.arm_state import ArmState, PoseTopic
 from dream_vla_ros.data.commands import Commands
 from dream_vla_ros.data.errors import DataError
 from dream_vla_ros.data.recording import CameraStream
-from dream_vla_ros.data.series import Poses, Values
 from dream_vla_ros.geometry import quaternion_from_rotation_vector, rotation_between
+from dream_vla_ros.series import Poses, Values
 
 MS = 1_000_000
 START = 1_700_000_000_000 * MS
@@ -88,13 +88,17 @@ def test_what_is_kept_obeys_the_rule_and_nothing_is_made_up(tabletop, streams):
         assert np.array_equal(stamps[aligned.images[name]], aligned.image_stamps_ns[name])
         assert np.all(np.abs(aligned.image_stamps_ns[name] - times) == distance.min(axis=1))
         known &= distance.min(axis=1) <= skew
-    for row, time in enumerate(times):
-        before, after = samples[samples <= time], samples[samples >= time]
-        known[row] &= bool(len(before) and len(after)) and after.min() - before.max() <= gap
+    oldest = np.min(list(aligned.image_stamps_ns.values()), axis=0)
+    assert np.array_equal(aligned.seen.times_ns, oldest)
+    for row in range(len(times)):
+        for time in (times[row], oldest[row]):
+            before, after = samples[samples <= time], samples[samples >= time]
+            known[row] &= bool(len(before) and len(after)) and after.min() - before.max() <= gap
     assert np.array_equal(aligned.valid, known & np.append(known[1:], False))
     for row in np.flatnonzero(aligned.valid):
         # The arm moves evenly, so linear interpolation is exact however the samples lie.
         assert np.allclose(aligned.poses.positions[row], position(times[row]), atol=1e-9)
+        assert np.allclose(aligned.seen.poses.positions[row], position(oldest[row]), atol=1e-9)
         assert np.allclose(aligned.motion.translation[row], [0.02, 0.0, -0.004], atol=1e-8)
         assert np.allclose(aligned.motion.rotation[row], [0.0, 0.0, 0.04], atol=1e-6)
 

@@ -5,8 +5,9 @@ At a tick each camera gives its image with the nearest capture stamp, no further
 ``timing.camera_max_skew``; the state is interpolated between its samples, no further apart than
 ``timing.state_max_age``; a gripper command holds until the next. Where one of them is missing there is a gap:
 nothing is made up, the tick is left out, and what comes before and after are episodes of their own. The
-action of a tick is the motion to the next one. Only capture stamps count; time of arrival is used for gripper
-commands alone, whose messages have no stamp.
+action of a tick is the motion to the next one. What a model is told of the arm is its state at the capture of
+the tick's oldest image, as when it drives (``policy.state_history``). Only capture stamps count; time of
+arrival is used for gripper commands alone, whose messages have no stamp.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from dream_vla_ros.data.commands import Commands
 from dream_vla_ros.data.errors import DataError
 from dream_vla_ros.data.gripper import command_from_opening
 from dream_vla_ros.data.recording import CameraStream
-from dream_vla_ros.data.series import Bool, Int64, Poses, nearest
 from dream_vla_ros.embodiment import Embodiment
 from dream_vla_ros.geometry import Array, rotation_between
 from dream_vla_ros.policy.actions import Motion
 from dream_vla_ros.robot_state import gripper_opening
+from dream_vla_ros.series import Bool, Int64, Poses, nearest
 
 
 class ActionSource(str, Enum):
@@ -36,6 +37,19 @@ class ActionSource(str, Enum):
     """The measured motion to the next tick, as in Bridge."""
     COMMANDED = "commanded"
     """The commanded motion to the next tick."""
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """The arm at the capture of each tick's oldest image.
+
+    :param times_ns: (ticks,) when that was.
+    """
+
+    times_ns: Int64
+    poses: Poses
+    joints: Mapping[str, Array]
+    opening: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +72,7 @@ class Aligned:
     joints: Mapping[str, Array]
     opening: Array
     motion: Motion
+    seen: Seen
     notes: tuple[str, ...]
 
 
@@ -81,7 +96,7 @@ def align(
     def need(known: Bool, what: str) -> None:
         nonlocal valid
         if lost := int(np.sum(~known)):
-            missing[what] = lost
+            missing[what] = max(lost, missing.get(what, 0))
         valid = valid & known
 
     images, image_stamps = {}, {}
@@ -96,13 +111,19 @@ def align(
                 f"{name}: {repeated} frames repeat the image before: the camera is slower than the ticks"
             )
     max_gap_ns = round(timing.state_max_age * 1e9)
-    poses, known = state.poses.at(times_ns, max_gap_ns)
-    need(known, "pose of the end effector")
     fingers = embodiment.state.finger_joints
-    positions, known = state.joints_at(times_ns, fingers, max_gap_ns)
-    need(known, "finger joints")
-    joints = {name: positions[:, column] for column, name in enumerate(fingers)}
-    opening = _openings(embodiment, positions)
+
+    def measure(moments_ns: Int64) -> Seen:
+        poses, known = state.poses.at(moments_ns, max_gap_ns)
+        need(known, "pose of the end effector")
+        positions, known = state.joints_at(moments_ns, fingers, max_gap_ns)
+        need(known, "finger joints")
+        joints = {name: positions[:, column] for column, name in enumerate(fingers)}
+        return Seen(moments_ns, poses, joints, _openings(embodiment, positions))
+
+    now = measure(times_ns)
+    seen = measure(np.min(np.stack(list(image_stamps.values())), axis=0))
+    poses, joints, opening = now.poses, now.joints, now.opening
 
     if source is ActionSource.COMMANDED and commands.targets is not None:
         targets, known = commands.targets.held(times_ns)
@@ -140,7 +161,17 @@ def align(
         missing["next frame"] = ends
     motion = Motion(translation, rotation, np.append(grip[1:], grip[-1:]))
     return Aligned(
-        times_ns, valid & follows, missing, images, image_stamps, poses, joints, opening, motion, tuple(notes)
+        times_ns,
+        valid & follows,
+        missing,
+        images,
+        image_stamps,
+        poses,
+        joints,
+        opening,
+        motion,
+        seen,
+        tuple(notes),
     )
 
 

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from dream_vla_ros.data.errors import BagError, DataError
 from dream_vla_ros.data.recording import Recording
-from dream_vla_ros.data.series import Bool, Int64, Poses, Values
 from dream_vla_ros.embodiment import StateSource
 from dream_vla_ros.geometry import Pose, normalize_quaternion
 from dream_vla_ros.kinematics import ForwardKinematics, KinematicsError
+from dream_vla_ros.series import Bool, Int64, Poses, Values
 
 POSE_TYPES = ("geometry_msgs/msg/PoseStamped",)
 _JOINT_TYPES = ("sensor_msgs/msg/JointState",)

@@ -19,7 +19,6 @@ from dream_vla_ros.data.episode_metadata import EpisodeMetadata, RecordingState
 from dream_vla_ros.data.errors import DataError
 from dream_vla_ros.data.idle import IdleRule, keep
 from dream_vla_ros.data.recording import CameraStream, Recording
-from dream_vla_ros.data.series import Int64
 from dream_vla_ros.data.topics import TopicNames
 from dream_vla_ros.embodiment import Embodiment, ProprioLayout
 from dream_vla_ros.geometry import Array
@@ -27,6 +26,7 @@ from dream_vla_ros.images import decode
 from dream_vla_ros.policy.actions import ActionCodec, Motion
 from dream_vla_ros.policy.proprio import ProprioWriter
 from dream_vla_ros.robot_state import RobotState
+from dream_vla_ros.series import Int64
 
 GOAL_TOPIC = "active_goal"
 _GOAL_TYPES = ("dream_vla_msgs/msg/ActiveGoal",)
@@ -225,7 +225,7 @@ class _Maker:
             joints=joints,
             opening=opening,
             motion=motion,
-            actions=model_actions(embodiment, motion, poses.quaternions),
+            actions=model_actions(embodiment, motion, aligned.seen.poses.quaternions[part]),
             proprio=model_proprio(embodiment, self._states(part)),
             takeover=human,
             origin=Origin(self.recording.bag.name, number, int(times_ns[0])),
@@ -234,15 +234,15 @@ class _Maker:
         )
 
     def _states(self, part: Int64) -> list[RobotState]:
-        aligned = self.aligned
+        seen = self.aligned.seen
         return [
             RobotState(
-                int(aligned.times_ns[tick]),
-                int(aligned.times_ns[tick]),
-                aligned.poses[tick],
-                {name: float(values[tick]) for name, values in aligned.joints.items()},
-                int(aligned.times_ns[tick]),
-                float(aligned.opening[tick]) if np.isfinite(aligned.opening[tick]) else None,
+                int(seen.times_ns[tick]),
+                int(seen.times_ns[tick]),
+                seen.poses[tick],
+                {name: float(values[tick]) for name, values in seen.joints.items()},
+                int(seen.times_ns[tick]),
+                float(seen.opening[tick]) if np.isfinite(seen.opening[tick]) else None,
             )
             for tick in part.tolist()
         ]

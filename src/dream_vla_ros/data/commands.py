@@ -10,8 +10,8 @@ import numpy as np
 from dream_vla_ros.data.arm_state import POSE_TYPES, read_poses
 from dream_vla_ros.data.errors import BagError
 from dream_vla_ros.data.recording import Recording
-from dream_vla_ros.data.series import Poses, Values
 from dream_vla_ros.geometry import Pose
+from dream_vla_ros.series import Poses, Values
 
 DELTA_TOPIC = "end_effector_delta"
 _DELTA_TYPES = ("dream_vla_msgs/msg/EndEffectorDelta",)

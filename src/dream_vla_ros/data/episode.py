@@ -9,12 +9,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from dream_vla_ros.data.series import Bool, Int64, Poses
 from dream_vla_ros.geometry import Array
 from dream_vla_ros.images import RGBImage
 from dream_vla_ros.policy.actions import Motion
 from dream_vla_ros.policy.observation import Observation
 from dream_vla_ros.robot_state import RobotState
+from dream_vla_ros.series import Bool, Int64, Poses
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from dream_vla_ros.data import dataset_layout as layout
 from dream_vla_ros.data.dataset_read import Dataset, DatasetEpisode
 from dream_vla_ros.data.episode import Episode, EpisodeReport, ImageSource, Origin
 from dream_vla_ros.data.errors import DatasetError
-from dream_vla_ros.data.series import Poses
 from dream_vla_ros.embodiment import Embodiment, ProprioLayout
 from dream_vla_ros.geometry import (
     Array,
@@ -24,6 +23,7 @@ from dream_vla_ros.geometry import (
 )
 from dream_vla_ros.policy.actions import ACTION_SIZE, ActionCodec
 from dream_vla_ros.robot_state import gripper_opening
+from dream_vla_ros.series import Poses
 
 _NS_PER_S = 1_000_000_000
 

@@ -7,8 +7,8 @@ from enum import Enum
 
 import numpy as np
 
-from dream_vla_ros.data.series import Bool
 from dream_vla_ros.policy.actions import Motion
+from dream_vla_ros.series import Bool
 
 
 class Trim(str, Enum):

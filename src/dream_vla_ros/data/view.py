@@ -20,10 +20,10 @@ from dream_vla_ros.data.episode import Episode, ImageSource
 from dream_vla_ros.data.errors import DataError, DatasetError
 from dream_vla_ros.data.idle import IdleRule, Trim
 from dream_vla_ros.data.recording import Recording
-from dream_vla_ros.data.series import Int64
 from dream_vla_ros.embodiment import Embodiment
 from dream_vla_ros.geometry import Array
 from dream_vla_ros.images import ImageError, RGBImage
+from dream_vla_ros.series import Int64
 
 # Large enough to see what moves, small enough to compare hundreds.
 _COMPARED = (64, 48)

@@ -92,18 +92,23 @@ class CameraSource:
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
 
-    def latest(self, newer_than_ns: int = 0) -> tuple[dict[str, RGBImage], dict[str, int]]:
+    def latest(
+        self, newer_than_ns: int = 0, until_ns: int | None = None
+    ) -> tuple[dict[str, RGBImage], dict[str, int]]:
         """Return the newest images that belong together, and their stamps.
 
         An image that cannot be decoded is dropped and reported, as if it had never come.
 
         :param newer_than_ns: Images of this moment (ROS time) or older are not wanted again.
+        :param until_ns: The oldest image must not be newer than this; None sets no bound.
         :returns: Camera names to (H, W, 3) uint8 RGB, and to capture times in ROS time.
         :raises MissingInputError: Naming the topic at fault and why.
         """
         ros_ns = self._node.get_clock().now().nanoseconds
         with self._lock:
-            frames = newest_set(list(self._buffers.values()), ros_ns, time.monotonic_ns(), newer_than_ns)
+            frames = newest_set(
+                list(self._buffers.values()), ros_ns, time.monotonic_ns(), newer_than_ns, until_ns
+            )
         images = {name: self._decode(self._buffers[name], frame) for name, frame in frames.items()}
         return images, {name: frame.stamp_ns for name, frame in frames.items()}
 

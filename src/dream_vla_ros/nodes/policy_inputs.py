@@ -86,12 +86,13 @@ class CameraObserver:
         self._cameras = CameraSource(node, embodiment, on_frame=on_input)
 
     def observe(self, instruction: str, newer_than_ns: int) -> Observation:
-        """Return the newest images that belong together, and the newest state.
+        """Return the newest images that belong together, and the state of the arm at their capture.
 
         :raises MissingInputError: Naming what is missing or too old.
         """
-        state = fresh_state(self._states, self._embodiment, self._node)
-        images, stamps_ns = self._cameras.latest(newer_than_ns)
+        fresh_state(self._states, self._embodiment, self._node)
+        images, stamps_ns = self._cameras.latest(newer_than_ns, self._states.known_until_ns())
+        state = self._states.at(min(stamps_ns.values()))
         overlap = None
         if self._consumption is not None:
             overlap = self._consumption.overlap(min(stamps_ns.values()))

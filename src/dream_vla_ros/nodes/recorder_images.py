@@ -53,6 +53,7 @@ class ImageEncoder:
         self._lose = lose
         self._definitions = Definitions()
         self._described: dict[str, StoredTopic] = {}
+        self._lock = threading.Lock()
         self._queue: queue.Queue[tuple[StoredTopic, bytes, int] | None] = queue.Queue(_WAITING)
         self._threads = [
             threading.Thread(target=self._run, name="image encoder", daemon=True) for _ in range(threads)
@@ -98,10 +99,11 @@ class ImageEncoder:
         self._queue.task_done()
 
     def _described_as(self, topic: StoredTopic) -> StoredTopic:
-        if topic.name not in self._described:
-            described = self._definitions.topic(self.name_of(topic), COMPRESSED_TYPE)
-            self._described[topic.name] = replace(described, qos=topic.qos)
-        return self._described[topic.name]
+        with self._lock:
+            if topic.name not in self._described:
+                described = self._definitions.topic(self.name_of(topic), COMPRESSED_TYPE)
+                self._described[topic.name] = replace(described, qos=topic.qos)
+            return self._described[topic.name]
 
     def _encode(self, data: bytes, topic: str) -> bytes:
         image = deserialize_message(data, Image)

@@ -20,6 +20,8 @@ from dream_vla_ros.kinematics import ForwardKinematics, KinematicsError
 from dream_vla_ros.nodes.conversions import pose_from_msg, time_from_msg
 from dream_vla_ros.nodes.matching import LATCHED, SENSOR, MatchingSubscription
 from dream_vla_ros.nodes.state_source_tf import TransformSource
+from dream_vla_ros.policy.frames import MissingInputError
+from dream_vla_ros.policy.state_history import StateHistory
 from dream_vla_ros.robot_state import RobotState, gripper_opening
 
 _LOG_PERIOD_S = 2.0
@@ -54,6 +56,7 @@ class StateSource:
         self._transforms: TransformSource | None = None
         self._cached: RobotState | None = None
         self._fault = ""
+        self._history = StateHistory(embodiment)
 
         state = embodiment.state
         self._source = state.source
@@ -99,6 +102,25 @@ class StateSource:
             if self._cached is None:
                 self._cached = self._assemble()
             return self._cached
+
+    def known_until_ns(self) -> int | None:
+        """Return the stamp up to which :meth:`at` has the state; None where nothing tells."""
+        with self._lock:
+            return None if self._transforms is not None else self._history.newest_ns()
+
+    def at(self, stamp_ns: int) -> RobotState:
+        """Return the state at the capture of an image, by the rule of datasets.
+
+        :param stamp_ns: ROS time.
+        :raises MissingInputError: If it is not known then, or not yet.
+        """
+        with self._lock:
+            pose = None
+            if self._transforms is not None:
+                pose = self._transforms.at(stamp_ns)
+                if pose is None:
+                    raise MissingInputError(self._transforms.problem)
+            return self._history.at(stamp_ns, pose)
 
     def _assemble(self) -> RobotState | None:
         if self._source is robot.StateSource.ROBOT_DESCRIPTION:
@@ -165,6 +187,7 @@ class StateSource:
                 self._refuse(self._pose_topic, str(error))
                 return
             self._pose = (pose, stamp_ns, received_ns)
+            self._history.add_pose(stamp_ns, pose)
             self._cached = None
             self._missing = self._fault = ""
 
@@ -188,6 +211,7 @@ class StateSource:
             for name, position in zip(msg.name, msg.position, strict=True):
                 self._joints[name] = float(position)
                 self._joint_stamps[name] = stamp_ns
+            self._history.add_joints(stamp_ns, dict(zip(msg.name, msg.position, strict=True)))
             self._joints_received_ns = received_ns
             self._cached = None
             if self._source is robot.StateSource.ROBOT_DESCRIPTION:
@@ -204,6 +228,7 @@ class StateSource:
                     f"{self._missing}; check frames.base, frames.end_effector and the description"
                 )
                 return
+            self._history.chain = self._kinematics
             self._missing = f"no joint states received on {self._joints_topic}"
             self._cached = None
 

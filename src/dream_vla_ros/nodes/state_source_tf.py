@@ -39,6 +39,20 @@ class TransformSource:
             return None
         return pose_from_transform(found.transform), time_from_msg(found.header.stamp)
 
+    def at(self, stamp_ns: int) -> Pose | None:
+        """Return the pose at a moment, every link interpolated; None where it is not known then.
+
+        :raises ValueError: If the transform is not finite.
+        """
+        try:
+            found = self._buffer.lookup_transform(
+                self._frames.base, self._frames.end_effector, Time(nanoseconds=stamp_ns)
+            )
+        except self._error as error:
+            self.problem = f"tf: {error}"
+            return None
+        return pose_from_transform(found.transform)
+
 
 def _import_tf2_ros() -> Any:
     try:

@@ -130,6 +130,19 @@ class CameraBuffer:
             )
         return self._frames[-1]
 
+    def newest_until(self, until_ns: int) -> int:
+        """Return the stamp of the newest frame up to a moment.
+
+        :raises MissingInputError: If all are newer.
+        """
+        stamps = [frame.stamp_ns for frame in self._frames if frame.stamp_ns <= until_ns]
+        if not stamps:
+            behind_s = (self._frames[-1].stamp_ns - until_ns) / _NANOSECONDS
+            raise MissingInputError(
+                f"the state of the arm lies {behind_s:.3f} s behind the images on '{self.topic}'"
+            )
+        return stamps[-1]
+
     def nearest(self, stamp_ns: int) -> Frame:
         """Return the frame taken nearest to a moment; there must be one."""
         return min(self._frames, key=lambda frame: abs(frame.stamp_ns - stamp_ns))
@@ -158,7 +171,11 @@ class CameraBuffer:
 
 
 def newest_set(
-    cameras: Sequence[CameraBuffer], ros_ns: int, steady_ns: int, newer_than_ns: int = 0
+    cameras: Sequence[CameraBuffer],
+    ros_ns: int,
+    steady_ns: int,
+    newer_than_ns: int = 0,
+    until_ns: int | None = None,
 ) -> dict[str, Frame]:
     """Choose one frame of each camera, as new and as close together as can be.
 
@@ -166,10 +183,14 @@ def newest_set(
     :param ros_ns: Now, ROS time.
     :param steady_ns: Now, steady clock.
     :param newer_than_ns: The oldest of the set must be newer than this (ROS time).
+    :param until_ns: The oldest of the set must not be newer than this; None sets no bound.
     :returns: Camera names to frames, in the given order.
     :raises MissingInputError: Naming the topic at fault and the limit.
     """
-    anchor_ns = min(camera.newest(ros_ns, steady_ns).stamp_ns for camera in cameras)
+    newest = [camera.newest(ros_ns, steady_ns).stamp_ns for camera in cameras]
+    anchor_ns = min(newest)
+    if until_ns is not None and anchor_ns > until_ns:
+        anchor_ns = cameras[newest.index(anchor_ns)].newest_until(until_ns)
     chosen = {camera.name: camera.nearest(anchor_ns) for camera in cameras}
     stamps = [frame.stamp_ns for frame in chosen.values()]
     timing = cameras[0].timing

@@ -17,7 +17,7 @@ class Observation:
     :param images: Camera names to images, (H, W, 3) uint8 RGB as the camera took them, in the order of the
         embodiment's cameras.
     :param stamps_ns: Camera names to capture times, ROS time.
-    :param state: Newest measured state of the arm; None where no policy asks for it.
+    :param state: State of the arm at the capture of the oldest image; None where no policy asks for it.
     :param instruction: What to do, in words.
     :param overlap: How it lies on the chunk predicted before; None where nothing is to be continued.
     :raises ValueError: If there is no image, or an image without a stamp.
