@@ -93,6 +93,7 @@ setup(
             f"controller = {NAME}.nodes.controller_node:main",
             f"expert = {NAME}.nodes.expert_node:main",
             f"planner = {NAME}.nodes.planner_node:main",
+            f"visualizer = {NAME}.nodes.visualizer_node:main",
             f"teleop = {NAME}.nodes.teleop_node:main",
             f"recorder = {NAME}.nodes.recorder_node:main",
             f"dream_vla = {NAME}.nodes.cli:main",

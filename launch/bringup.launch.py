@@ -1,82 +1,84 @@
-"""Start controller and policy for any robot that has a parameter file.
+"""Start controller and policy for any robot with a parameter file; on request planner, recorder and displays.
 
-The two are separate processes: the controller stays up, and holds the arm, whatever becomes of the policy.
+Each is a process of its own: the controller stays up, and holds the arm, whatever becomes of the policy.
 """
 
 from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.substitutions import LaunchConfiguration
-from launch.utilities.type_utils import perform_typed_substitution
+from launch.actions import OpaqueFunction, RegisterEventHandler
+from launch.event_handlers import OnProcessStart
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 
-from dream_vla_ros.nodes.resources import robot_config
-
-ARGUMENTS = (
-    ("robot", None, "Robot: a name in config/ (tabletop, widowx, franka) or the path of a parameter file."),
-    ("checkpoint", "", "Folder of the Dream-VLA checkpoint; empty takes what the parameter file says."),
-    ("objective", "", "Objective of the checkpoint; empty takes what the parameter file says."),
-    ("device", "auto", "Torch device: auto, cpu, cuda:0 ..."),
-    ("seed", "0", "Seed of the policy's sampling."),
-    ("threads", "0", "Processor threads that inference may use; 0 leaves the choice to torch."),
-    ("expert", "false", "Let the scripted expert act in the policy's place (simulated tabletop only)."),
-    (
-        "autostart",
-        "true",
-        "Configure and activate the policy at once; false leaves that to 'ros2 lifecycle'.",
-    ),
-    ("respawn_policy", "false", "Start the policy anew when it dies; goals do not survive that."),
-    ("namespace", "", "Namespace of all nodes."),
-    ("use_sim_time", "false", "Take the time from /clock."),
-    ("log_level", "info", "Logging severity of the nodes."),
-)
+from dream_vla_ros.nodes.launching import BRINGUP, Given, declare
+from dream_vla_ros.nodes.resources import robot_config, share_folder
 
 
 def launch_nodes(context):
     """Return the nodes for the arguments as they were given."""
+    given = Given(context)
+    config = str(robot_config(given["robot"]))
+    common = {"use_sim_time": given.truth("use_sim_time")}
+    managed = common | {"autostart": given.truth("autostart")}
 
-    def value(name):
-        return LaunchConfiguration(name).perform(context)
+    def node(executable, parameters, name=None, **options):
+        return Node(
+            package="dream_vla_ros",
+            executable=executable,
+            name=name or executable,
+            namespace=given["namespace"],
+            parameters=[config, parameters],
+            arguments=["--ros-args", "--log-level", given["log_level"]],
+            output="screen",
+            **options,
+        )
 
-    config = str(robot_config(value("robot")))
-    common = {"use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)}
-    policy = common | {
-        "autostart": ParameterValue(LaunchConfiguration("autostart"), value_type=bool),
-        "seed": ParameterValue(LaunchConfiguration("seed"), value_type=int),
-    }
-    expert = truth(context, "expert")
+    output = given.some(output__adapter="adapter", output__gripper="gripper", blending="blending")
+    controller = node("controller", common | output)
+    others = []
+    if given.truth("policy"):
+        others.append(policy(given, managed, node))
+    if given.truth("planner"):
+        planner = given.some(checkpoint="planner_checkpoint", answers="planner_answers")
+        others.append(node("planner", managed | planner | {"device": given["device"]}))
+    if given.truth("recording"):
+        others.append(node("recorder", common | {"folder": given["recordings"], "robot_file": config}))
+    if given.truth("visualizer") or given.truth("rviz"):
+        others.append(node("visualizer", common))
+    if given.truth("rviz"):
+        others.append(rviz(given, common))
+    # The one that holds the arm comes first.
+    first = RegisterEventHandler(OnProcessStart(target_action=controller, on_start=others))
+    return [first, controller] if others else [controller]
+
+
+def policy(given, managed, node):
+    """Return the policy, or the scripted expert in its place."""
+    expert = given.truth("expert")
+    parameters = managed | {"seed": given.integer("seed")} | given.some(blending="blending")
     if not expert:
-        policy["device"] = value("device")
-        policy["threads"] = ParameterValue(LaunchConfiguration("threads"), value_type=int)
-        policy |= {name: value(name) for name in ("checkpoint", "objective") if value(name)}
-    shared = {
-        "package": "dream_vla_ros",
-        "namespace": value("namespace"),
-        "output": "screen",
-        "arguments": ["--ros-args", "--log-level", value("log_level")],
-    }
-    return [
-        Node(executable="controller", name="controller", parameters=[config, common], **shared),
-        Node(
-            executable="expert" if expert else "policy",
-            name="policy",
-            parameters=[config, policy],
-            respawn=truth(context, "respawn_policy"),
-            respawn_delay=2.0,
-            **shared,
-        ),
-    ]
+        parameters |= {"device": given["device"], "threads": given.integer("threads")}
+        parameters |= given.some(checkpoint="checkpoint", objective="objective")
+    return node(
+        "expert" if expert else "policy",
+        parameters,
+        name="policy",
+        respawn=given.truth("respawn_policy"),
+        respawn_delay=2.0,
+    )
 
 
-def truth(context, name):
-    """Return an argument as a truth value; anything but one is an error."""
-    return perform_typed_substitution(context, [LaunchConfiguration(name)], bool)
+def rviz(given, common):
+    """Return RViz, in the robot's namespace, so that its relative topics are the robot's."""
+    return Node(
+        package="rviz2",
+        executable="rviz2",
+        name="rviz",
+        namespace=given["namespace"],
+        parameters=[common],
+        arguments=["-d", str(share_folder() / "config" / "rviz" / "dream_vla.rviz")],
+        output="screen",
+    )
 
 
 def generate_launch_description():
     """Declare the arguments and start the nodes."""
-    declared = [
-        DeclareLaunchArgument(name, default_value=default, description=description)
-        for name, default, description in ARGUMENTS
-    ]
-    return LaunchDescription([*declared, OpaqueFunction(function=launch_nodes)])
+    return LaunchDescription([*declare(BRINGUP), OpaqueFunction(function=launch_nodes)])

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from launch import LaunchDescription
 from launch.actions import (
-    DeclareLaunchArgument,
     ExecuteProcess,
+    GroupAction,
     IncludeLaunchDescription,
     LogInfo,
     OpaqueFunction,
@@ -19,11 +19,9 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessExit
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration
-from launch.utilities.type_utils import perform_typed_substitution
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 
+from dream_vla_ros.nodes.launching import Given, declare, tabletop_arguments
 from dream_vla_ros.nodes.resources import (
     robot_config,
     trained_tabletop_checkpoint,
@@ -31,27 +29,7 @@ from dream_vla_ros.nodes.resources import (
 )
 
 BRINGUP = str(Path(__file__).with_name("bringup.launch.py"))
-HALF = str(max((os.cpu_count() or 2) // 2, 1))
 UNTRAINED_OBJECTIVE = "flow_matching"
-
-ARGUMENTS = (
-    ("task", "pick up the red block", "Task that the blocks are laid out for and success is judged by."),
-    ("seed", "0", "Seed of the scene and of the policy's sampling."),
-    ("checkpoint", "", "Checkpoint; empty takes models/tabletop, or random weights where that is missing."),
-    ("objective", "", "Objective of the checkpoint; empty takes flow_matching."),
-    ("device", "auto", "Torch device: auto, cpu, cuda:0 ..."),
-    ("threads", HALF, "Processor threads of inference; by default the simulation keeps half of them."),
-    ("expert", "false", "Let the scripted expert act in the policy's place."),
-    (
-        "autostart",
-        "true",
-        "Configure and activate the policy at once; false leaves that to 'ros2 lifecycle'.",
-    ),
-    ("respawn_policy", "false", "Start the policy anew when it dies; goals do not survive that."),
-    ("namespace", "", "Namespace of all nodes."),
-    ("use_sim_time", "false", "Take the time from /clock."),
-    ("log_level", "info", "Logging severity of the nodes."),
-)
 
 
 def untrained_parent():
@@ -61,33 +39,31 @@ def untrained_parent():
 
 def launch_nodes(context):
     """Return the nodes for the arguments as they were given."""
-
-    def value(name):
-        return LaunchConfiguration(name).perform(context)
-
+    given = Given(context)
     simulation = Node(
         package="dream_vla_ros",
         executable="sim",
         name="sim",
-        namespace=value("namespace"),
+        namespace=given["namespace"],
         parameters=[
-            str(robot_config("tabletop")),
+            str(robot_config(given["robot"])),
             {
-                "task": value("task"),
-                "seed": ParameterValue(LaunchConfiguration("seed"), value_type=int),
-                "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
+                "task": given["task"],
+                "seed": given.integer("seed"),
+                "use_sim_time": given.truth("use_sim_time"),
             },
         ],
-        arguments=["--ros-args", "--log-level", value("log_level")],
+        arguments=["--ros-args", "--log-level", given["log_level"]],
         output="screen",
         on_exit=Shutdown(reason="the simulation ended"),
     )
+    checkpoint, objective = given["checkpoint"], given["objective"]
     trained = trained_tabletop_checkpoint()
-    if value("checkpoint") or truth(context, "expert"):
-        return [simulation, bringup(value("checkpoint"), value("objective"))]
+    if checkpoint or given.truth("expert") or not given.truth("policy"):
+        return [simulation, bringup(given, checkpoint, objective)]
     if trained is not None:
-        return [simulation, bringup(str(trained), value("objective"))]
-    objective, seed = value("objective") or UNTRAINED_OBJECTIVE, value("seed")
+        return [simulation, bringup(given, str(trained), objective)]
+    objective, seed = objective or UNTRAINED_OBJECTIVE, given["seed"]
     folder = untrained_tabletop_folder(untrained_parent(), objective, int(seed))
     command = ["python3", "-m", "dream_vla_ros.nodes.untrained", str(folder.parent)]
     write = ExecuteProcess(cmd=[*command, "--objective", objective, "--seed", seed], output="screen")
@@ -97,29 +73,21 @@ def launch_nodes(context):
             return [Shutdown(reason="the random weights could not be written")]
         return [
             LogInfo(msg="RANDOM WEIGHTS: the arm will move, no task will succeed; see also expert:=true"),
-            bringup(str(folder), objective),
+            bringup(given, str(folder), objective),
         ]
 
     return [simulation, write, RegisterEventHandler(OnProcessExit(target_action=write, on_exit=start))]
 
 
-def truth(context, name):
-    """Return an argument as a truth value; anything but one is an error."""
-    return perform_typed_substitution(context, [LaunchConfiguration(name)], bool)
-
-
-def bringup(checkpoint, objective):
+def bringup(given, checkpoint, objective):
     """Include controller and policy; all other arguments are passed on as they are."""
-    arguments = {"robot": "tabletop", "checkpoint": checkpoint, "objective": objective}
-    return IncludeLaunchDescription(
+    arguments = {"robot": given["robot"], "checkpoint": checkpoint, "objective": objective}
+    include = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(BRINGUP), launch_arguments=arguments.items()
     )
+    return GroupAction([include])
 
 
 def generate_launch_description():
     """Declare the arguments and start the nodes."""
-    declared = [
-        DeclareLaunchArgument(name, default_value=default, description=description)
-        for name, default, description in ARGUMENTS
-    ]
-    return LaunchDescription([*declared, OpaqueFunction(function=launch_nodes)])
+    return LaunchDescription([*declare(tabletop_arguments()), OpaqueFunction(function=launch_nodes)])
