@@ -3,6 +3,7 @@
 #   ROS_DISTRO=kilted make test    the other distribution as wheels (default: jazzy); a sourced one is used as it is
 #   make test ARGS="-k geometry"   more arguments for pytest
 #   make demo EXPERT=1             the scripted expert instead of the model
+#   make demo PLAN=1               tasks of several steps through the planner
 
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
@@ -40,8 +41,8 @@ lint: setup ## ruff, mypy and the import contracts
 bench: setup ## run the benchmarks
 	@$(ENV) scripts/bench.sh $(ARGS)
 
-demo: setup ## drive the simulated arm and write out/ (EXPERT=1: by the scripted expert)
-	@$(ENV) python -m dream_vla_ros.nodes.demo $(if $(filter-out 0,$(EXPERT)),--expert) $(ARGS)
+demo: setup ## drive the simulated arm and write out/ (EXPERT=1: by the scripted expert; PLAN=1: tasks of several steps)
+	@$(ENV) python -m dream_vla_ros.nodes.demo $(if $(filter-out 0,$(EXPERT)),--expert) $(if $(filter-out 0,$(PLAN)),--plan) $(ARGS)
 
 train-tabletop: setup ## train models/tabletop from nothing; goes on where it was stopped
 	@$(ENV) python -m dream_vla_ros.training.tabletop $(ARGS)

@@ -30,6 +30,8 @@ class Command:
 
 COMMANDS = (
     Command("do", "carry out a language instruction", "dream_vla_ros.nodes.cli_do"),
+    Command("plan", "plan a task of several steps, and carry it out", "dream_vla_ros.nodes.cli_plan"),
+    Command("ask", "ask yes/no questions about the scene", "dream_vla_ros.nodes.cli_ask"),
     Command("stop", "press the emergency stop", "dream_vla_ros.nodes.cli_stop"),
     Command("resume", "release the emergency stop", "dream_vla_ros.nodes.cli_resume"),
     Command("status", "show policy, controller and cameras", "dream_vla_ros.nodes.cli_status"),

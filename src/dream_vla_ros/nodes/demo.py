@@ -21,11 +21,17 @@ from types import FrameType
 
 from dream_vla_ros.nodes.cli import explain_missing_ros
 from dream_vla_ros.nodes.cli_progress import ProgressLine
-from dream_vla_ros.nodes.demo_settings import Actor, SessionSettings
+from dream_vla_ros.nodes.demo_settings import Actor, PlanSettings, SessionSettings
 from dream_vla_ros.nodes.resources import TABLETOP_LAYOUT, is_untrained, trained_tabletop_checkpoint
 from dream_vla_ros.nodes.untrained import OBJECTIVES, untrained_tabletop_checkpoint
 
+# What only checkpoints have that were trained to answer questions.
+CALIBRATION = "grounding_calibration.json"
 TASKS = ("pick up the red block", "put the red block on the blue one", "push the green block to the left")
+PLAN_TASKS = (
+    "stack red on blue and blue on green",
+    "put the yellow block on the red one, then pick up the blue block",
+)
 # Random weights never finish, so their goals are kept short.
 UNTRAINED_LIMIT_S = 12.0
 LIMIT_S = 30.0
@@ -67,7 +73,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--objective", choices=OBJECTIVES, default=OBJECTIVES[0], help="of the checkpoint")
     parser.add_argument("--device", default="auto", help="torch device of the policy (default: auto)")
-    parser.add_argument("--tasks", nargs="+", default=TASKS, metavar="TEXT", help="goals in words")
+    parser.add_argument("--tasks", nargs="+", metavar="TEXT", help="goals in words")
+    parser.add_argument(
+        "--plan", action="store_true", help="tasks of several steps, through the planner's action"
+    )
+    parser.add_argument(
+        "--plan-mode",
+        choices=("planner", "grounder"),
+        default="grounder",
+        help="with --plan (default: grounder)",
+    )
+    parser.add_argument(
+        "--planner-checkpoint",
+        type=Path,
+        help="with --plan: who answers and plans (default: the checkpoint where it was trained to, else the "
+        "simulation's own state)",
+    )
     parser.add_argument("--time-limit", type=_positive, metavar="S", help="longest time for each goal [s]")
     parser.add_argument("--seed", type=int, default=0, help="of the scenes and of random weights")
     parser.add_argument("--image-size", type=int, default=224, metavar="PX", help="side of camera images")
@@ -87,9 +108,13 @@ def _run(arguments: argparse.Namespace, progress: ProgressLine) -> int:
     from dream_vla_ros.nodes.demo_outputs import write_outputs
     from dream_vla_ros.nodes.demo_session import run_session
 
+    plan = _choose_planner(arguments, actor)
+    if plan is not None:
+        print(f"planner: {plan.who}, mode {plan.mode}")
+    tasks = tuple(arguments.tasks or (TASKS if plan is None else PLAN_TASKS))
     limit_s = arguments.time_limit or (UNTRAINED_LIMIT_S if actor.untrained else LIMIT_S)
     settings = SessionSettings(
-        tuple(arguments.tasks), limit_s, arguments.seed, arguments.image_size, arguments.device, arguments.out
+        tasks, limit_s, arguments.seed, arguments.image_size, arguments.device, arguments.out, plan
     )
     summary, recording = run_session(actor, settings, progress)
     print()
@@ -122,6 +147,17 @@ def _choose_actor(arguments: argparse.Namespace, progress: ProgressLine) -> Acto
     if not folder.is_dir():
         raise FileNotFoundError(f"--checkpoint {folder}: no such folder")
     return Actor(module, folder.name, objective, folder.resolve(), is_untrained(folder))
+
+
+def _choose_planner(arguments: argparse.Namespace, actor: Actor) -> PlanSettings | None:
+    if not arguments.plan:
+        return None
+    folder = arguments.planner_checkpoint
+    if folder is not None and not folder.is_dir():
+        raise FileNotFoundError(f"--planner-checkpoint {folder}: no such folder")
+    if folder is None and actor.checkpoint is not None and (actor.checkpoint / CALIBRATION).is_file():
+        folder = actor.checkpoint
+    return PlanSettings(arguments.plan_mode, None if folder is None else folder.resolve())
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -28,6 +28,8 @@ def write_outputs(
     :raises OSError: If a file cannot be written.
     """
     (out / SUMMARY).write_text(json.dumps(summary.as_json(), indent=2) + "\n", encoding="utf-8")
+    if summary.plans is not None:
+        summary.plans.write(out)
     title = f"{summary.policy}{', UNTRAINED weights' if summary.untrained else ''}"
     write_path_plot(recording, out / PLOT, title=title)
     write_still(recording, out / STILL)

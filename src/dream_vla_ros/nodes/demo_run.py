@@ -94,7 +94,7 @@ class DemoRun:
             if waited_s > _READY_TIMEOUT_S:
                 raise DemoError(f"not there after {_READY_TIMEOUT_S:g} s: {', '.join(missing)}; see the logs")
             self._show(f"starting {waited_s:5.1f} s  waiting for {', '.join(missing)}")
-            self._pause(_POLL_S)
+            self.pause(_POLL_S)
             if self._robot.policy_state != "unconfigured":
                 unconfigured_since = time.monotonic()
             elif time.monotonic() - unconfigured_since > _CONFIGURE_TIMEOUT_S:
@@ -110,7 +110,7 @@ class DemoRun:
         :param time_limit_s: Longest time it may take.
         :raises DemoError: If the simulation refuses the task.
         """
-        self._lay_out(instruction, seed)
+        self.lay_out(instruction, seed)
         began_s = self._monitor.now_s()
         self._robot.send(instruction, time_limit_s=time_limit_s)
         while not self._robot.wait(timeout_s=_POLL_S):
@@ -119,7 +119,7 @@ class DemoRun:
                 self._show(describe(self._robot.feedback, time_limit_s))
         ended_s = self._monitor.now_s()
         self._processes.check()
-        self._pause(TAIL_S)
+        self.pause(TAIL_S)
         result = self._robot.result or Result(Outcome.UNKNOWN, "no result came")
         reached = self._monitor.success
         self._recording.goals.append(GoalSpan(instruction, began_s, ended_s, result.outcome.words, reached))
@@ -133,7 +133,11 @@ class DemoRun:
             missing.append("policy")
         return missing
 
-    def _lay_out(self, instruction: str, seed: int) -> None:
+    def lay_out(self, instruction: str, seed: int) -> None:
+        """Lay the table out for a task.
+
+        :raises DemoError: If the simulation refuses the task, or it is done already.
+        """
         request = SetParameters.Request(
             parameters=[
                 Parameter("task", value=instruction).to_parameter_msg(),
@@ -148,11 +152,12 @@ class DemoRun:
         response = call(self._reset, Trigger.Request(), _RESET_TIMEOUT_S, owner=_SIM_OWNER)
         if not response.success:
             raise DemoError(f"the simulation cannot be reset: {response.message}")
-        self._pause(LEAD_S)
+        self.pause(LEAD_S)
         if self._monitor.success:
             raise DemoError(f"'{instruction}' is done before it began with seed {seed}; take another")
 
-    def _pause(self, duration_s: float) -> None:
+    def pause(self, duration_s: float) -> None:
+        """Let time pass, and notice a node that dies meanwhile."""
         deadline = time.monotonic() + duration_s
         while time.monotonic() < deadline:
             self._processes.check()

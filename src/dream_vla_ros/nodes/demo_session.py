@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dream_vla_ros.embodiment import Embodiment
 from dream_vla_ros.nodes.cli_do import sentence
 from dream_vla_ros.nodes.cli_progress import ProgressLine
 from dream_vla_ros.nodes.client import DreamVLA
 from dream_vla_ros.nodes.demo_monitor import DemoMonitor
+from dream_vla_ros.nodes.demo_plan import PlanDemo
 from dream_vla_ros.nodes.demo_processes import ProcessGroup, choose_domain
 from dream_vla_ros.nodes.demo_run import DemoRun, GoalReport
 from dream_vla_ros.nodes.demo_scene import camera_poses
 from dream_vla_ros.nodes.demo_settings import Actor, SessionSettings
 from dream_vla_ros.nodes.demo_summary import Summary
+from dream_vla_ros.nodes.planner_client import PlannerClient
+from dream_vla_ros.nodes.planner_parameters import Mode
 from dream_vla_ros.nodes.resources import TABLETOP, robot_config
 from dream_vla_ros.report.recording import GoalSpan, Recording
 from dream_vla_ros.report.statistics import RateStatistics, rate_statistics
 
 
 def run_session(actor: Actor, settings: SessionSettings, progress: ProgressLine) -> tuple[Summary, Recording]:
-    """Start simulation, controller and policy, carry out all goals, and end the processes.
+    """Start simulation, controller and policy (and planner), carry out all goals, and end the processes.
 
     :raises RuntimeError: If a node dies or does not come up; the message says which and why.
     """
@@ -39,7 +42,12 @@ def run_session(actor: Actor, settings: SessionSettings, progress: ProgressLine)
             progress.end(
                 f"simulation, controller and policy are up after {took_s:.1f} s (ROS domain {domain})"
             )
-            goals = [_carry_out(run, settings, index, progress) for index in range(len(settings.tasks))]
+            plans: PlanDemo | None = None
+            if settings.plan is None:
+                goals = [_carry_out(run, settings, index, progress) for index in range(len(settings.tasks))]
+            else:
+                plans = PlanDemo(run, monitor, recording, processes, embodiment, progress.show)
+                goals = _carry_out_plans(plans, settings, progress)
             sent = monitor.sent
     for name, (pose, on_arm) in camera_poses().items():
         if name in recording.cameras:
@@ -56,9 +64,29 @@ def run_session(actor: Actor, settings: SessionSettings, progress: ProgressLine)
             timing.camera_rate,
             _during(sent.commands, recording.goals, 1.0 / timing.control_rate),
             timing.control_rate,
+            plans,
         ),
         recording,
     )
+
+
+def _carry_out_plans(plans: PlanDemo, settings: SessionSettings, progress: ProgressLine) -> list[GoalReport]:
+    assert settings.plan is not None
+    goals: list[GoalReport] = []
+    with PlannerClient() as planner:
+        for index, task in enumerate(settings.tasks):
+            goals += plans.carry_out(
+                task,
+                Mode(settings.plan.mode),
+                seed=settings.seed + index,
+                time_limit_s=settings.time_limit_s,
+                planner=planner,
+            )
+            report = plans.reports[-1]
+            for instruction, outcome in report.steps:
+                progress.end(f"  {instruction}: {outcome}")
+            progress.end(f"{task}: {report.code.name.lower().replace('_', ' ')} {report.message}".rstrip())
+    return goals
 
 
 def start_nodes(processes: ProcessGroup, actor: Actor, settings: SessionSettings) -> None:
@@ -86,6 +114,23 @@ def start_nodes(processes: ProcessGroup, actor: Actor, settings: SessionSettings
             # for them is slower than one with fewer.
             threads=max((os.cpu_count() or 2) // 2, 1),
         )
+    if settings.plan is not None:
+        _start_planner(start, settings)
+
+
+def _start_planner(start: Callable[..., None], settings: SessionSettings) -> None:
+    assert settings.plan is not None
+    if settings.plan.checkpoint is None:
+        start("planner", "dream_vla_ros.nodes.planner_node", answers="oracle")
+        return
+    start(
+        "planner",
+        "dream_vla_ros.nodes.planner_node",
+        checkpoint=settings.plan.checkpoint,
+        device=settings.device,
+        seed=settings.seed,
+        threads=max((os.cpu_count() or 2) // 2, 1),
+    )
 
 
 def _carry_out(run: DemoRun, settings: SessionSettings, index: int, progress: ProgressLine) -> GoalReport:

@@ -30,6 +30,23 @@ class Actor:
 
 
 @dataclass(frozen=True)
+class PlanSettings:
+    """How tasks of several steps are planned.
+
+    :param mode: ``planner`` or ``grounder``.
+    :param checkpoint: Who answers and plans; None is the simulation's own state.
+    """
+
+    mode: str
+    checkpoint: Path | None = None
+
+    @property
+    def who(self) -> str:
+        """Who answers and plans, as a person reads it."""
+        return "the oracle (simulator truth)" if self.checkpoint is None else self.checkpoint.name
+
+
+@dataclass(frozen=True)
 class SessionSettings:
     """What is done with the graph.
 
@@ -39,6 +56,7 @@ class SessionSettings:
     :param image_size: Side of the camera images [pixels].
     :param device: Torch device of the policy.
     :param out: Folder for logs and what is kept meanwhile.
+    :param plan: The tasks have several steps and go through the planner; None sends each to the policy.
     """
 
     tasks: tuple[str, ...]
@@ -47,3 +65,4 @@ class SessionSettings:
     image_size: int
     device: str
     out: Path
+    plan: PlanSettings | None = None

@@ -12,6 +12,7 @@ from dream_vla_ros.report.statistics import RateStatistics, percentile
 from dream_vla_ros.report.table import number, table
 
 if TYPE_CHECKING:
+    from dream_vla_ros.nodes.demo_plan import PlanDemo
     from dream_vla_ros.nodes.demo_run import GoalReport
 
 # Shares of the nominal rate below which a stream counts as not working. A machine that is merely busy stays
@@ -34,6 +35,7 @@ class Summary:
     :param camera_rate_hz: What each should send.
     :param commands: How regularly the controller sent while goals ran.
     :param command_rate_hz: What it should send.
+    :param plans: The tasks of several steps that the goals were part of, if any.
     """
 
     policy: str
@@ -45,6 +47,7 @@ class Summary:
     camera_rate_hz: float
     commands: RateStatistics
     command_rate_hz: float
+    plans: PlanDemo | None = None
 
     @property
     def latencies_s(self) -> list[float]:
@@ -73,8 +76,10 @@ class Summary:
                 found.append(f"{said} got no action chunk")
             elif goal.chunks_accepted == 0:
                 found.append(f"no chunk of {said} was executed")
-            if self.expert and goal.reached is not True:
+            if self.plans is None and self.expert and goal.reached is not True:
                 found.append(f"the scripted expert did not reach {said}")
+        if self.plans is not None and self.expert:
+            found += self.plans.problems()
         return found
 
     def tables(self) -> str:
@@ -98,8 +103,10 @@ class Summary:
             for name, statistics in self.cameras.items()
         ]
         streams.append(_stream("commands", self.commands, self.command_rate_hz))
+        plans = (self.plans.tables(),) if self.plans is not None else ()
         return "\n\n".join(
             (
+                *plans,
                 table(header, goals, right=(3, 4, 5, 6, 7)),
                 table(
                     ("stream", "rate", "nominal", "jitter p99", "longest gap"), streams, right=(1, 2, 3, 4)

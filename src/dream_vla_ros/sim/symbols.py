@@ -103,9 +103,7 @@ def _clause(clause: str) -> Literal:
     try:
         return goal_literal(task_from_instruction(clause).goal)
     except UnknownInstructionError as error:
-        raise UnknownTaskError(
-            f"'{clause}' is no task that can be put into predicates: {error}; or give the goal as predicates"
-        ) from error
+        raise UnknownTaskError(str(error)) from error
 
 
 def _is_held(position: Array, table: TableState) -> bool:
