@@ -3,6 +3,8 @@
 Per forward pass, the vision tower runs again at every integration step, with a dense block mask over all
 images; the language model gets a dense all-ones mask and repeated key/value heads, every layer works on every
 place, and the output layer scores the whole vocabulary everywhere, read or not. Everything is eager.
+
+Each of these can be mended by itself, so that its price shows.
 """
 
 from __future__ import annotations
@@ -17,10 +19,26 @@ from dream_vla_ros.model import DreamVLAForActionPrediction, Objective
 
 
 class PublishedAlgorithm:
-    """Predict with a model's weights, but none of its code."""
+    """Predict with a model's weights, but none of its code.
 
-    def __init__(self, model: DreamVLAForActionPrediction) -> None:
+    :param vision_once: encode images once per prediction instead of at each step.
+    :param scored_where_read: run the output layer only for tokens that are chosen.
+    :param without_masks: attend without masks of ones and without repeated heads.
+    """
+
+    def __init__(
+        self,
+        model: DreamVLAForActionPrediction,
+        *,
+        vision_once: bool = False,
+        scored_where_read: bool = False,
+        without_masks: bool = False,
+    ) -> None:
         self.model = model
+        self.vision_once = vision_once
+        self.scored_where_read = scored_where_read
+        self.without_masks = without_masks
+        self._seen: Tensor | None = None
         self.config = model.config
         self.tensors = dict(model.state_dict())
 
@@ -36,6 +54,7 @@ class PublishedAlgorithm:
     ) -> Tensor:
         """Return normalised actions (chunk, dim), chosen from the whole vocabulary if discrete."""
         model, ids = self.model, self.config.tokens
+        self._seen = None
         count = model.action_places
         steps = steps or model.objective.default_steps
         device, dtype = model.device, model.dtype
@@ -50,8 +69,10 @@ class PublishedAlgorithm:
         tokens = torch.cat([prompt, places, closing], dim=1)
         zeros = torch.zeros((1, count, self.config.hidden_size), device=device, dtype=dtype)
         if model.objective is Objective.DISCRETE:
-            _, logits = self._forward(tokens, vision, state, zeros, None)
-            return self._decode(logits[0, start : start + count].argmax(-1))
+            read = slice(start, start + count)
+            _, logits = self._forward(tokens, vision, state, zeros, None, read)
+            logits = logits if self.scored_where_read else logits[:, read]
+            return self._decode(logits[0].argmax(-1))
         if model.objective is Objective.L1_REGRESSION:
             hidden, _ = self._forward(tokens, vision, state, zeros, None)
             return self._head(hidden[:, start : start + count])[0]
@@ -76,8 +97,12 @@ class PublishedAlgorithm:
         times = torch.linspace(1, 1e-3, steps + 1)
         for step in range(steps):
             masked = row == ids.mask
-            _, logits = self._run(embeds, state, None)
-            logits = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)[masked].float()
+            if self.scored_where_read:
+                hidden, _ = self._run(embeds, state, None)
+                logits = self._score(torch.cat([hidden[:, :1], hidden[:, :-1]], dim=1)[masked]).float()
+            else:
+                _, logits = self._run(embeds, state, None, slice(None))
+                logits = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)[masked].float()
             least = torch.topk(logits, 50).values[:, -1:]
             confidence, best = logits.masked_fill(logits < least, -1e38).softmax(-1).max(-1)
             number = int(masked.sum())
@@ -101,21 +126,28 @@ class PublishedAlgorithm:
         state: Tensor | None,
         features: Tensor,
         time: float | None,
+        scored: slice | None = None,
     ) -> tuple[Tensor, Tensor]:
         embeds = self._embed(tokens, vision)
         first = tokens.shape[1] - len(self.config.tokens.closing) - features.shape[1]
         embeds[:, first : first + features.shape[1]] = features
-        return self._run(embeds, state, time)
+        return self._run(embeds, state, time, scored)
 
     def _embed(self, tokens: Tensor, vision: tuple[Tensor, Tensor]) -> Tensor:
         embeds = F.embedding(tokens, self.tensors["model.embed_tokens.weight"])
-        seen = self._linear(
-            "projector.linear_2", F.gelu(self._linear("projector.linear_1", self._see(*vision)))
-        )
-        return embeds.masked_scatter((tokens == self.config.tokens.image)[..., None], seen)
+        if self._seen is None or not self.vision_once:
+            self._seen = self._linear(
+                "projector.linear_2", F.gelu(self._linear("projector.linear_1", self._see(*vision)))
+            )
+        return embeds.masked_scatter((tokens == self.config.tokens.image)[..., None], self._seen)
 
-    def _run(self, embeds: Tensor, state: Tensor | None, time: float | None) -> tuple[Tensor, Tensor]:
-        """Return hidden states and logits of every place but those put in front."""
+    def _run(
+        self, embeds: Tensor, state: Tensor | None, time: float | None, scored: slice | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return hidden states and logits of every place but those put in front.
+
+        :param scored: the places whose logits are read.
+        """
         config = self.config
         front = []
         if state is not None:
@@ -142,14 +174,22 @@ class PublishedAlgorithm:
                 for part in "qkv"
             )
             q, k = (t * cos + _half_turn(t) * sin for t in (q, k))
-            k, v = (t.repeat_interleave(repeats, dim=1).contiguous() for t in (k, v))
-            y = F.scaled_dot_product_attention(q.contiguous(), k, v, attn_mask=mask)
+            if self.without_masks:
+                y = F.scaled_dot_product_attention(q, k, v, enable_gqa=repeats > 1)
+            else:
+                k, v = (t.repeat_interleave(repeats, dim=1).contiguous() for t in (k, v))
+                y = F.scaled_dot_product_attention(q.contiguous(), k, v, attn_mask=mask)
             x = x + self._linear(f"{name}.self_attn.o_proj", y.transpose(1, 2).reshape(1, length, -1))
             y = self._rms_norm(f"{name}.post_attention_layernorm", x)
             gate = F.silu(self._linear(f"{name}.mlp.gate_proj", y))
             x = x + self._linear(f"{name}.mlp.down_proj", gate * self._linear(f"{name}.mlp.up_proj", y))
         hidden = self._rms_norm("model.norm", x)[:, len(front) :]
-        return hidden, F.linear(hidden, self.tensors["lm_head.weight"])
+        if not self.scored_where_read:
+            return hidden, self._score(hidden)
+        return hidden, self._score(hidden[:, :0] if scored is None else hidden[:, scored])
+
+    def _score(self, hidden: Tensor) -> Tensor:
+        return F.linear(hidden, self.tensors["lm_head.weight"])
 
     def _see(self, patches: Tensor, grids: Tensor) -> Tensor:
         """Run the vision tower with one dense mask over the patches of all images."""
@@ -174,13 +214,20 @@ class PublishedAlgorithm:
         numbers = {key: number for number, key in enumerate(dict.fromkeys(owner))}
         frame_of = torch.tensor([numbers[key] for key in owner], device=x.device)
         mask = (frame_of[:, None] == frame_of)[None]
+        sizes_of_frames = [owner.count(key) for key in numbers]
         for index in range(vision.depth):
             name = f"visual.blocks.{index}"
             y = self._layer_norm(f"{name}.norm1", x, 1e-6)
             q, k, v = self._linear(f"{name}.attn.qkv", y).view(len(x), 3, vision.num_heads, -1).unbind(1)
             q, k = ((t.float() * cos + _half_turn(t.float()) * sin).to(x.dtype) for t in (q, k))
             q, k, v = (t.transpose(0, 1)[None] for t in (q, k, v))
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)[0].transpose(0, 1).flatten(1)
+            if self.without_masks:
+                sizes = [int(size) for size in sizes_of_frames]
+                frames = zip(*(t.split(sizes, dim=2) for t in (q, k, v)), strict=True)
+                y = torch.cat([F.scaled_dot_product_attention(*frame) for frame in frames], dim=2)
+            else:
+                y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            y = y[0].transpose(0, 1).flatten(1)
             x = x + self._linear(f"{name}.attn.proj", y)
             y = self._linear(f"{name}.mlp.fc1", self._layer_norm(f"{name}.norm2", x, 1e-6))
             x = x + self._linear(f"{name}.mlp.fc2", y * torch.sigmoid(1.702 * y))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+SOAK = ["--soak", "300", "--steps", "1", "--size", "tiny", "--threads", "1"]
+GROWTH_MIB = 8  # of the allocator
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -21,16 +23,28 @@ def benchmark(monkeypatch):
 
 
 def test_both_are_measured_on_the_same_and_agree(benchmark, tmp_path, capsys):
-    settings = ["--size", "tiny", "--cameras", "2", "--runs", "3", "--seconds", "5", "--device", "cpu"]
+    settings = ["--quick", "--cameras", "2", "--device", "cpu", "--chunks", "2"]
     objectives = ["--objective", "flow_matching", "discrete_diffusion"]
     benchmark.main([*settings, *objectives, "--out", str(tmp_path)])
     report = json.loads((tmp_path / "inference.json").read_text())
-    rows = {(row["objective"], row["variant"]): row for row in report["results"]}
-    assert len(rows) == 5
+    rows = {(row["part"], row["objective"], row["variant"]): row for row in report["results"]}
     assert all(row["runs"] == 3 and row["median_ms"] > 0 for row in rows.values())
-    assert rows["flow_matching", "ours"]["largest_difference"] < 1e-4
-    assert rows["discrete_diffusion", "ours"]["largest_difference"] < 1e-6
-    assert rows["flow_matching", "published"]["speedup"] == 1.0
+    exact = [row for row in rows.values() if row["exact"] and row["part"] != "autoregressive"]
+    assert len(exact) == 11
+    assert all(row["difference"] < 1e-4 for row in exact)
+    rough = [row for row in rows.values() if not row["exact"] and row["part"] == "optimisations"]
+    assert {row["variant"] for row in rough} >= {"prompt every 2nd step", "1 step", "int8", "bf16"}
+    assert all(row["difference"] > 0 for row in rough)
+    assert all(row["limit_ms"] > 0 for row in rows.values())
+    assert rows["optimisations", "flow_matching", "published"]["speedup"] == 1.0
     assert "discrete_diffusion" in (tmp_path / "inference.md").read_text()
-    assert (tmp_path / "inference.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("inference.png", "autoregressive.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     assert "speed-up" in capsys.readouterr().out
+
+
+def test_memory_does_not_grow(benchmark, tmp_path):
+    benchmark.main([*SOAK, "--out", str(tmp_path)])
+    memory = json.loads((tmp_path / "memory.json").read_text())["tiny"]
+    assert memory["predictions"] == 300
+    assert memory["resident_mib_at_end"] - memory["resident_mib_after_100"] < GROWTH_MIB

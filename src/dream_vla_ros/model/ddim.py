@@ -27,6 +27,7 @@ class DdimSchedule:
             for i in range(train_steps)
         ]
         self.signal_power = torch.cumprod(1 - torch.tensor(betas, device="cpu"), dim=0)
+        self._powers: list[float] = self.signal_power.tolist()
 
     def timesteps(self, steps: int) -> list[int]:
         """Return the training steps to visit, noisiest first.
@@ -45,7 +46,7 @@ class DdimSchedule:
 
     def noisy(self, actions: Tensor, noise: Tensor, timestep: int) -> Tensor:
         """Blend actions with noise as one training step has them, its power known on the host."""
-        power = float(self.signal_power[timestep])
+        power = self._powers[timestep]
         return math.sqrt(power) * actions + math.sqrt(1 - power) * noise
 
     def step(self, x: Tensor, noise: Tensor, timestep: int, steps: int) -> Tensor:
@@ -54,7 +55,7 @@ class DdimSchedule:
         The clean sample is clipped to [-1, 1], the range of normalised actions.
         """
         previous = timestep - self.train_steps // steps
-        power = float(self.signal_power[timestep])
-        previous_power = float(self.signal_power[previous]) if previous >= 0 else 1.0
+        power = self._powers[timestep]
+        previous_power = self._powers[previous] if previous >= 0 else 1.0
         clean = ((x - math.sqrt(1 - power) * noise) / math.sqrt(power)).clamp(-1, 1)
         return math.sqrt(previous_power) * clean + math.sqrt(1 - previous_power) * noise

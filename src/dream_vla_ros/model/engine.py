@@ -240,7 +240,7 @@ class Engine:
 
     def _plan(self, ids: Tensor, grids: tuple[Grid, ...], with_state: bool) -> PromptPlan:
         model = self.model
-        key = (tuple(ids[0].tolist()), grids, with_state, model.dtype)
+        key = (tuple(ids[0].tolist()), grids, with_state, model.action_places)
         plan = self._plans.pop(key, None)
         if plan is None:
             plan = self._make_plan(ids, with_state)
