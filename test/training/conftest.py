@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from dream_vla_ros.embodiment import Embodiment
 from dream_vla_ros.model import DreamVLAForActionPrediction, DreamVLAProcessor
@@ -17,6 +19,13 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYOUT = ROOT / "models" / "tabletop_tiny"
 
 torch.set_num_threads(1)
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
+
+
+@pytest.fixture(autouse=True)
+def own_precision():
+    """Let each test choose its precision; accelerate keeps one for the whole process."""
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="session")

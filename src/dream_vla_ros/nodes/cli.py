@@ -35,10 +35,15 @@ COMMANDS = (
     Command("stop", "press the emergency stop", "dream_vla_ros.nodes.cli_stop"),
     Command("resume", "release the emergency stop", "dream_vla_ros.nodes.cli_resume"),
     Command("status", "show policy, controller and cameras", "dream_vla_ros.nodes.cli_status"),
+    Command(
+        "check-directions", "move 2 cm along each axis and judge", "dream_vla_ros.nodes.cli_check_directions"
+    ),
     Command("record", "record demonstrations into bags", "dream_vla_ros.nodes.cli_record"),
+    Command("demonstrate", "record the simulation's expert", "dream_vla_ros.nodes.cli_demonstrate"),
     Command("keyboard", "drive the arm from this terminal's keyboard", "dream_vla_ros.nodes.cli_keyboard"),
     Command("convert", "make a training set of recorded bags", "dream_vla_ros.data.cli_convert"),
     Command("inspect", "draw a bag or a training set, and warn", "dream_vla_ros.data.cli_inspect"),
+    Command("finetune", "train a checkpoint on training sets", "dream_vla_ros.nodes.cli_finetune"),
     Command("evaluate", "try a checkpoint on the simulated arm", "dream_vla_ros.nodes.cli_evaluate"),
     Command("merge", "fold a LoRA adapter into its checkpoint", "dream_vla_ros.nodes.cli_merge"),
     Command("recover", "make a whole bag of one that was cut off", "dream_vla_ros.data.cli_recover"),

@@ -34,7 +34,7 @@ class BatchMaker:
 
     :param model: Says chunk, tokens and statistics.
     :param processor: Of the same checkpoint.
-    :param unnorm_key: The dataset in the model's statistics; None where there is only one.
+    :param unnorm_key: The dataset in the model's statistics; None takes the first.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class BatchMaker:
     ) -> None:
         self._processor = processor
         self._statistics = model.statistics
-        self._key = model.statistics.resolve(unnorm_key)
+        self._key = model.statistics.keys[0] if unnorm_key is None else model.statistics.resolve(unnorm_key)
         self._action_tokens = model.action_tokens
         self._tokens = model.config.tokens
         self._chunk = model.chunk_size
@@ -62,10 +62,34 @@ class BatchMaker:
             raise TrainingError(
                 f"samples hold chunks of {samples.actions.shape[1]} actions, the model predicts {self._chunk}"
             )
-        actions = self._statistics.normalize_actions(samples.actions, self._key)
+        actions, states = self.normalized(samples, self._key)
+        return self.batch(samples.instructions, actions, states, images)
+
+    def normalized(
+        self, samples: Samples, key: str
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Return the samples' actions, and states where the model takes them, by one dataset's statistics."""
+        actions = self._statistics.normalize_actions(samples.actions, key).astype(np.float32)
+        if not self._takes_state:
+            return actions, None
+        return actions, self._statistics.normalize_proprio(samples.proprio, key).astype(np.float32)
+
+    def batch(
+        self,
+        instructions: Sequence[str],
+        actions: NDArray[np.float32],
+        states: NDArray[np.float32] | None,
+        images: NDArray[np.float32],
+    ) -> TrainingBatch:
+        """Make a batch of what is normalised already.
+
+        :param actions: (N, chunk, dim).
+        :param states: (N, dim), None where the model takes none.
+        :param images: (N, cameras, size, size, 3), cropped and coloured, 0 to 255.
+        """
         closing = list(self._tokens.closing)
         tails = [[*ids.ravel().tolist(), *closing] for ids in self._action_tokens.encode(actions)]
-        heads = [self.prompt(text, images.shape[1], images.shape[2]) for text in samples.instructions]
+        heads = [self.prompt(text, images.shape[1], images.shape[2]) for text in instructions]
         prompts = self._pad([head + tail for head, tail in zip(heads, tails, strict=True)])
         labels = torch.full_like(prompts.input_ids, IGNORED)
         for row, (head, tail) in enumerate(zip(heads, tails, strict=True)):
@@ -74,10 +98,10 @@ class BatchMaker:
         return TrainingBatch(
             input_ids=prompts.input_ids,
             labels=labels,
-            actions=torch.from_numpy(actions.astype(np.float32)),
+            actions=torch.from_numpy(actions),
             pixel_values=patches,
             image_grid_thw=grids,
-            proprio=self.states(samples),
+            proprio=None if states is None else torch.from_numpy(states),
             key_mask=prompts.key_mask,
         )
 
@@ -95,10 +119,8 @@ class BatchMaker:
 
     def states(self, samples: Samples) -> Tensor | None:
         """Return normalised states (N, dim); None where the model takes none."""
-        if not self._takes_state:
-            return None
-        normalized = self._statistics.normalize_proprio(samples.proprio, self._key)
-        return torch.from_numpy(normalized.astype(np.float32))
+        _, states = self.normalized(samples, self._key)
+        return None if states is None else torch.from_numpy(states)
 
     def patches(self, images: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
         """Cut images into normalised patches, as the processor does one by one.

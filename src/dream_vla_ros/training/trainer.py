@@ -185,7 +185,7 @@ class Trainer:
     def _validated(self) -> dict[str, float]:
         assert self._validate is not None
         self._learner.eval()
-        with torch.no_grad(), self.averaged():
+        with torch.no_grad(), self.averaged(), self._accelerator.autocast():
             values = self._validate()
         self._learner.train()
         return values
@@ -197,7 +197,7 @@ class Trainer:
         state = {
             "step": self.step,
             "settings": asdict(self._settings),
-            "learner": self._learner.state_dict(),
+            "learner": {name: p.detach() for name, p in trained_parameters(self._learner)},
             "optimizer": self._optimizer.state_dict(),
             "average": None if self._average is None else self._average.state_dict(),
         }
@@ -225,11 +225,23 @@ class Trainer:
             raise TrainingError(
                 f"{path} is of a training with other settings ({told}): choose another folder"
             )
-        self._learner.load_state_dict(state["learner"])
+        self._take_over(path, state["learner"])
         self._optimizer.load_state_dict(state["optimizer"])
         if self._average is not None:
             self._average.load_state_dict(state["average"])
         self.step = int(state["step"])
+
+    @torch.no_grad()
+    def _take_over(self, path: Path, saved: dict[str, Tensor]) -> None:
+        for name, parameter in trained_parameters(self._learner):
+            if name not in saved or saved[name].shape != parameter.shape:
+                raise TrainingError(f"{path} is of another model ({name}): choose another folder")
+            parameter.copy_(saved[name])
+
+
+def trained_parameters(learner: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Name what is trained; all else is as it was when the training began."""
+    return ((name, p) for name, p in learner.named_parameters() if p.requires_grad)
 
 
 def parameter_groups(learner: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
