@@ -1,0 +1,262 @@
+"""The recorder's process over real DDS: what is published is what is in the bag."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseStamped
+from rclpy.serialization import deserialize_message, serialize_message
+from ros_graph import BEST_EFFORT, LATCHED, Graph
+from rosbags.highlevel import AnyReader
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import String
+
+from dream_vla_msgs.msg import ControllerState
+from dream_vla_msgs.srv import DiscardEpisode, StartEpisode, StopEpisode
+from dream_vla_ros.data.bag_metadata import BagMetadata
+from dream_vla_ros.data.episode_metadata import EpisodeMetadata, RecordingState
+from dream_vla_ros.data.recover import recover
+from dream_vla_ros.geometry import Pose
+from dream_vla_ros.images import decode
+from dream_vla_ros.nodes.conversions import pose_stamped, time_to_msg
+
+pytestmark = pytest.mark.ros
+
+CONFIG = Path(__file__).parents[2] / "config" / "tabletop.yaml"
+MODULE = "dream_vla_ros.nodes.recorder_node"
+MOST_LOST_S = 0.5
+KINDS = {
+    "third_person/image_raw": (Image, BEST_EFFORT),
+    "wrist/image_raw": (Image, BEST_EFFORT),
+    "ee_pose": (PoseStamped, 10),
+    "joint_states": (JointState, 10),
+    "controller_state": (ControllerState, 10),
+    "robot_description": (String, LATCHED),
+}
+
+
+class Robot:
+    """Publishes what the robot's file names; keeps what it sent, by topic."""
+
+    def __init__(self, graph: Graph, leave_out: str = "") -> None:
+        self.graph = graph
+        self.sent: dict[str, list[bytes]] = {}
+        self.number = 0
+        self._publishers = {}
+        for name, (kind, qos) in KINDS.items():
+            if name != leave_out:
+                self._publishers[name] = graph.publisher(kind, name, qos)
+                self.sent[name] = []
+        self._publishers["robot_description"].publish(String(data="<robot name='arm'/>"))
+        self.taken_over = False
+
+    def matched(self) -> None:
+        self.graph.wait_matched(*self._publishers.values())
+
+    def step(self) -> None:
+        """Publish one message on each topic."""
+        self.number += 1
+        now = self.graph.now_ns()
+        self._send("ee_pose", pose_stamped(Pose.identity(), now, "base_link"))
+        joints = JointState(name=["left_finger", "right_finger"], position=[0.01, self.number * 1e-4])
+        joints.header.stamp = time_to_msg(now)
+        self._send("joint_states", joints)
+        state = ControllerState(taken_over=self.taken_over)
+        state.header.stamp = time_to_msg(now)
+        self._send("controller_state", state)
+        for name in ("third_person/image_raw", "wrist/image_raw"):
+            pixels = np.random.default_rng(self.number).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+            image = Image(height=24, width=32, encoding="rgb8", step=96, data=pixels.tobytes())
+            image.header.stamp = time_to_msg(now)
+            self._send(name, image)
+
+    def _send(self, name: str, message: object) -> None:
+        if name in self._publishers:
+            self.sent[name].append(bytes(serialize_message(message)))
+            self._publishers[name].publish(message)
+
+
+def run(robot: Robot, steps: int, period_s: float = 0.02) -> None:
+    """Publish steps at a rate."""
+    pause = threading.Event()
+    for _ in range(steps):
+        robot.step()
+        pause.wait(period_s)
+
+
+def settled(graph: Graph, health: object, counts: dict[str, int]) -> None:
+    """Wait until the recorder says that it has as many messages of each topic."""
+
+    def has(array: DiagnosticArray) -> bool:
+        values = {pair.key: pair.value for status in array.status for pair in status.values}
+        return all(values.get(f"{graph.namespace}/{name}") == str(count) for name, count in counts.items())
+
+    health.wait(has, what=f"the recorder to have {counts}")
+
+
+@pytest.fixture
+def health(graph: Graph) -> Iterator[object]:
+    return graph.record(DiagnosticArray, "/diagnostics")
+
+
+def start(graph: Graph, task: str = "pick it up") -> StartEpisode.Response:
+    request = StartEpisode.Request(task=task, operator_name="Ada")
+    return graph.call(StartEpisode, "recorder/start_episode", request)
+
+
+def stop(graph: Graph, success: bool = True, notes: str = "") -> StopEpisode.Response:
+    request = StopEpisode.Request(task_succeeded=success, notes=notes)
+    return graph.call(StopEpisode, "recorder/stop_episode", request)
+
+
+def read(path: str) -> dict[str, list[bytes]]:
+    """Return a bag's messages by topic, in order of arrival."""
+    found: dict[str, list[bytes]] = {}
+    with AnyReader([Path(path)]) as reader:
+        for connection, _, data in reader.messages():
+            found.setdefault(connection.topic, []).append(bytes(data))
+    return found
+
+
+def metadata_of(path: str | Path) -> EpisodeMetadata:
+    found = EpisodeMetadata.from_custom_data(BagMetadata.read(Path(path)).custom)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_messages_are_kept_as_they_were_sent(graph: Graph, health: object, tmp_path: Path, storage: str):
+    robot = Robot(graph)
+    graph.start(
+        MODULE,
+        parameter_files=[CONFIG],
+        parameters={"folder": str(tmp_path / "bags"), "storage": storage, "robot_file": str(CONFIG)},
+    )
+    robot.matched()
+    run(robot, 5)
+    # None of these may still be on its way when the episode begins.
+    settled(graph, health, {f"{name} received": 5 for name in robot.sent if name != "robot_description"})
+    began = start(graph)
+    assert began.success
+    assert began.message == ""
+    for sent in robot.sent.values():
+        sent.clear()
+    run(robot, 30)
+    robot.taken_over = True
+    run(robot, 15)
+    robot.taken_over = False
+    run(robot, 15)
+    settled(graph, health, {name: 60 for name in robot.sent if name != "robot_description"})
+    ended = stop(graph, notes="went well")
+    assert ended.success, ended.message
+    assert ended.uri == began.uri
+    found = read(ended.uri)
+    for name, sent in robot.sent.items():
+        if name == "robot_description":
+            continue
+        got = found[f"{graph.namespace}/{name}"]
+        kind = KINDS[name][0]
+        # CDR fills gaps between fields with bytes that are nobody's, so messages are compared, not bytes.
+        assert [deserialize_message(one, kind) for one in got] == [
+            deserialize_message(one, kind) for one in sent
+        ]
+    assert len(found[f"{graph.namespace}/robot_description"]) == 1
+    counts = {topic.topic: (topic.recorded, topic.lost) for topic in ended.topics}
+    assert counts[f"{graph.namespace}/ee_pose"] == (60, 0)
+    known = metadata_of(ended.uri)
+    assert (known.task, known.success, known.operator) == ("pick it up", True, "Ada")
+    assert (known.notes, known.robot, known.state) == ("went well", "tabletop", RecordingState.FINISHED)
+    assert known.embodiment == CONFIG.read_text()
+    assert len(known.takeovers) == 1
+    assert 0.2 < (known.takeovers[0].end_ns - known.takeovers[0].start_ns) * 1e-9 < 2.0
+
+
+def test_raw_images_can_be_recorded_as_png(graph: Graph, health: object, tmp_path: Path):
+    robot = Robot(graph)
+    graph.start(
+        MODULE, parameter_files=[CONFIG], parameters={"folder": str(tmp_path / "bags"), "images": "png"}
+    )
+    robot.matched()
+    assert start(graph).success
+    run(robot, 10)
+    settled(graph, health, {"wrist/image_raw/compressed": 10})
+    ended = stop(graph)
+    topic = f"{graph.namespace}/wrist/image_raw/compressed"
+    with AnyReader([Path(ended.uri)]) as reader:
+        images = [
+            decode(reader.deserialize(data, connection.msgtype), topic)
+            for connection, _, data in reader.messages()
+            if connection.topic == topic
+        ]
+    expected = [np.random.default_rng(1 + k).integers(0, 256, (24, 32, 3), dtype=np.uint8) for k in range(10)]
+    assert any(np.array_equal(images[0], one) for one in expected)
+    assert len(images) == 10
+    assert f"{graph.namespace}/wrist/image_raw" not in read(ended.uri)
+
+
+def test_what_is_missing_is_named_before_and_during(graph: Graph, health: object, tmp_path: Path):
+    robot = Robot(graph, leave_out="wrist/image_raw")
+    graph.start(MODULE, parameter_files=[CONFIG], parameters={"folder": str(tmp_path / "bags")})
+    robot.matched()
+    run(robot, 5)
+    began = start(graph)
+    assert began.success
+    assert f"{graph.namespace}/wrist/image_raw: nothing publishes it" in began.message
+    assert "third_person" not in began.message
+    run(robot, 5)
+    # Now the others fall silent too.
+    health.wait(
+        lambda array: any("third_person/image_raw: silent" in status.message for status in array.status)
+    )
+    assert graph.call(DiscardEpisode, "recorder/discard_episode").success
+    assert not Path(began.uri).exists()
+
+
+def test_refusals_say_why(graph: Graph, tmp_path: Path):
+    graph.start(MODULE, parameter_files=[CONFIG], parameters={"folder": str(tmp_path / "bags")})
+    assert "no episode" in stop(graph).message
+    assert "task is empty" in start(graph, " ").message
+    assert start(graph).success
+    assert "stop or discard" in start(graph).message
+
+
+def test_a_recorder_told_to_end_closes_its_bag(graph: Graph, tmp_path: Path):
+    process = graph.start(MODULE, parameter_files=[CONFIG], parameters={"folder": str(tmp_path / "bags")})
+    began = start(graph)
+    assert process.stop(signal.SIGTERM) == 0
+    known = metadata_of(began.uri)
+    assert known.state is RecordingState.FINISHED
+    assert known.success is None
+    assert "ended" in known.notes
+
+
+def test_a_robot_file_of_another_robot_is_refused(graph: Graph, tmp_path: Path):
+    process = graph.start(
+        MODULE,
+        parameter_files=[CONFIG],
+        parameters={"folder": str(tmp_path), "robot_file": str(CONFIG.with_name("widowx.yaml"))},
+    )
+    assert process.wait() == 2
+    assert "robot_file" in process.log()
+
+
+def test_a_kill_costs_at_most_half_a_second(graph: Graph, health: object, tmp_path: Path):
+    robot = Robot(graph)
+    process = graph.start(MODULE, parameter_files=[CONFIG], parameters={"folder": str(tmp_path / "bags")})
+    robot.matched()
+    began = start(graph)
+    run(robot, 100)
+    process.stop(signal.SIGKILL)
+    killed_ns = graph.now_ns()
+    report = recover(Path(began.uri), tmp_path / "saved")
+    assert report is not None
+    assert metadata_of(tmp_path / "saved").state is RecordingState.RECOVERED
+    with AnyReader([tmp_path / "saved"]) as reader:
+        newest = max(ns for connection, ns, _ in reader.messages() if connection.topic.endswith("/ee_pose"))
+    assert (killed_ns - newest) * 1e-9 <= MOST_LOST_S
