@@ -7,7 +7,7 @@ from math import pi
 import numpy as np
 import pytest
 from control_bench import embodiment
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dream_vla_ros.control.cone import Cone
@@ -26,6 +26,7 @@ def cone(angle, tool=(0.0, 0.0, 1.0), axis=(0.0, 0.0, -1.0)):
     )
 
 
+@settings(deadline=None)
 @given(ANGLE, TURN)
 def test_clamped_orientations_lie_inside_and_nearest(angle, quaternion):
     made = cone(angle)
@@ -36,6 +37,7 @@ def test_clamped_orientations_lie_inside_and_nearest(angle, quaternion):
     assert angle_between(quaternion, clamped) == pytest.approx(expected, abs=1e-6)
 
 
+@settings(deadline=None)
 @given(ANGLE, TURN)
 def test_a_cone_around_an_orientation_holds_it_and_is_no_wider_than_needed(angle, quaternion):
     wider = cone(angle).around(quaternion)
@@ -43,6 +45,7 @@ def test_a_cone_around_an_orientation_holds_it_and_is_no_wider_than_needed(angle
     assert wider.angle == max(angle, cone(angle).tilt(quaternion))
 
 
+@settings(deadline=None)
 @given(TURN, st.floats(-pi, pi))
 def test_turning_about_the_tool_changes_no_tilt(quaternion, turn):
     made = cone(1.0)
@@ -50,6 +53,7 @@ def test_turning_about_the_tool_changes_no_tilt(quaternion, turn):
     assert made.tilt(turned) == pytest.approx(made.tilt(quaternion), abs=1e-6)
 
 
+@settings(deadline=None)
 @given(TURN)
 def test_an_open_cone_changes_nothing(quaternion):
     made = cone(pi)
@@ -69,6 +73,7 @@ def test_a_direction_without_length_is_refused(name):
         embodiment(**{f"limits__{name}": [0.0, 0.0, 0.0]})
 
 
+@settings(deadline=None)
 @given(ANGLE, TURN)
 def test_axes_need_no_unit_length(angle, quaternion):
     assume(abs(cone(angle).tilt(quaternion) - angle) > 1e-9)

@@ -98,7 +98,7 @@ def test_a_chunk_is_carried_out_to_its_end_and_then_held():
 
 
 def test_a_newer_chunk_skips_what_was_executed_since_its_image():
-    bench = ready(robot=embodiment(**without_limits()))
+    bench = ready(robot=embodiment(**without_limits()), settings=ControlSettings(fade_time=0.0))
     bench.give((0.02, 0.0, 0.0))
     bench.run(0.6)
     captured_ns = bench.ros_ns
@@ -258,7 +258,7 @@ def test_the_gripper_is_told_edges():
 
 
 def test_overlapping_chunks_are_averaged_where_that_is_asked_for():
-    settings = ControlSettings(blending=Blending.TEMPORAL_ENSEMBLE, ensemble_decay=0.0)
+    settings = ControlSettings(blending=Blending.TEMPORAL_ENSEMBLE, ensemble_decay=0.0, fade_time=0.0)
     bench = ready(robot=embodiment(**without_limits()), settings=settings)
     bench.give((0.02, 0.0, 0.0), gripper=1.0)
     bench.run(0.4)
@@ -272,7 +272,7 @@ def test_overlapping_chunks_are_averaged_where_that_is_asked_for():
 
 
 def test_chunks_from_before_an_interruption_are_not_averaged_with_later_ones():
-    settings = ControlSettings(blending=Blending.TEMPORAL_ENSEMBLE, ensemble_decay=0.0)
+    settings = ControlSettings(blending=Blending.TEMPORAL_ENSEMBLE, ensemble_decay=0.0, fade_time=0.0)
     bench = ready(robot=embodiment(**without_limits()), settings=settings)
     bench.give((0.02, 0.0, 0.0))
     bench.run(0.4)

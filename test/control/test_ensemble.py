@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from control_bench import GOAL, SECOND
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dream_vla_ros.chunk import ActionChunk
@@ -79,6 +79,7 @@ def test_what_is_too_old_or_was_forgotten_has_no_say():
     assert ensemble.blend(later, executed_at(0.6), 0) is later
 
 
+@settings(deadline=None)
 @given(st.lists(VECTOR, min_size=2, max_size=6), st.floats(0.0, 1.0), st.floats(0.05, 0.6))
 def test_a_stretch_is_the_motion_between_two_moments(rotations, begin, duration_s):
     chunk = make(np.array(rotations) * 0.1, rotation=np.array(rotations))
@@ -97,6 +98,7 @@ def test_a_stretch_is_the_motion_between_two_moments(rotations, begin, duration_
     np.testing.assert_allclose(rotation_vector_from_quaternion(both), stretch[1], atol=1e-5)
 
 
+@settings(deadline=None)
 @given(VECTOR, VECTOR, st.floats(0.0, 1.0))
 def test_the_mean_of_two_rotations_lies_on_the_way_between_them(first, second, share):
     mean = mean_rotation([first, second], np.array([1.0 - share, share]))
@@ -108,6 +110,7 @@ def test_the_mean_of_two_rotations_lies_on_the_way_between_them(first, second, s
     np.testing.assert_allclose(mean, rotation_vector_from_quaternion(expected), atol=1e-8)
 
 
+@settings(deadline=None)
 @given(st.lists(VECTOR, min_size=1, max_size=5), VECTOR)
 def test_the_mean_turns_with_the_axes(vectors, turn):
     weights = np.full(len(vectors), 1.0 / len(vectors))

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 from control_bench import embodiment
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dream_vla_ros.control.gripper import Gripper
@@ -69,6 +69,7 @@ def test_a_hold_keeps_the_state_and_forgets_the_wish():
     assert made.ask(0.0).opening == 0.0
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-2.0, 3.0), max_size=60), st.floats(0.0, 0.2), st.floats(0.0, 0.3))
 def test_states_are_two_and_never_closer_in_time_than_dwell_and_stickiness(wishes, dwell, sticky):
     made = gripper(dwell=dwell, sticky=sticky)

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 from control_bench import embodiment
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dream_vla_ros.control.smoother import Smoother, smoothing_ticks
@@ -15,6 +15,7 @@ PERIOD_S = 0.02
 VECTORS = st.tuples(*[st.floats(-1.0, 1.0)] * 3).map(np.array)
 
 
+@settings(deadline=None)
 @given(st.floats(0.1, 20.0), st.floats(0.1, 1e5), st.floats(0.1, 50.0), st.floats(0.1, 1e5))
 def test_the_window_is_the_shortest_that_keeps_both_limits(acceleration, jerk, turning, turning_jerk):
     limits = embodiment(
@@ -30,6 +31,7 @@ def test_the_window_is_the_shortest_that_keeps_both_limits(acceleration, jerk, t
         assert any(2.0 * a / ((ticks - 1) * PERIOD_S) > j for a, j in pairs)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 8), st.lists(VECTORS, max_size=30))
 def test_motion_comes_out_whole_and_no_harsher_than_it_went_in(ticks, twists):
     smoother = Smoother(ticks)

@@ -14,6 +14,7 @@ from dream_vla_ros.geometry import (
     angle_between,
     quaternion_from_rotation_vector,
     quaternion_multiply,
+    rotation_vector_from_quaternion,
 )
 
 LIMITS = embodiment(limits__linear_speed=0.2, limits__angular_speed=1.0).limits
@@ -159,3 +160,41 @@ def test_nothing_is_left_after_clearing():
     timeline.load(chunk(0), 0.0)
     timeline.clear()
     assert timeline.peek(0.02) is None
+
+
+def test_motion_fades_from_one_chunk_to_the_next_and_the_gripper_switches_at_once():
+    timeline = Timeline(LIMITS, fade_s=0.1)
+    timeline.load(chunk(0, (0.02, 0.0, 0.0), (0.0, 0.0, 0.1), gripper=1.0), 0.0)
+    assert walk(timeline, 5)[-1].translation[0] == pytest.approx(0.002)
+    timeline.load(chunk(0, (0.0, 0.02, 0.0), (0.0, 0.0, 0.0), gripper=0.0, chunk_id=2), 0.1)
+    fading = walk(timeline, 8)
+    assert [advance.gripper for advance in fading] == [0.0] * 8
+    shares = np.array([1, 2, 3, 4, 5, 6, 6, 6]) / 6
+    np.testing.assert_allclose([a.translation[1] for a in fading], 0.002 * shares, atol=1e-12)
+    np.testing.assert_allclose([a.translation[0] for a in fading], 0.002 * (1 - shares), atol=1e-12)
+    turns = [rotation_vector_from_quaternion(a.quaternion)[2] for a in fading]
+    np.testing.assert_allclose(turns, 0.01 * (1 - shares), atol=1e-9)
+
+
+def test_nothing_is_faded_from_after_a_flush_or_from_a_chunk_that_ended():
+    timeline = Timeline(LIMITS, fade_s=0.1)
+    timeline.load(chunk(0, (0.02, 0.0, 0.0)), 0.0)
+    walk(timeline, 3)
+    timeline.clear()
+    timeline.load(chunk(0, (0.0, 0.02, 0.0), chunk_id=2), 0.0)
+    assert walk(timeline, 1)[0].translation[0] == 0.0
+    timeline.load(chunk(0, (0.02, 0.0, 0.0), steps=1, chunk_id=3), 0.17)
+    timeline.load(chunk(0, (0.0, 0.02, 0.0), chunk_id=4), 0.0)
+    taken = walk(timeline, 3)
+    assert taken[0].translation[0] > 0.0
+    assert taken[2].translation[0] == 0.0
+
+
+def walk(timeline: Timeline, ticks: int) -> list:
+    taken = []
+    for _ in range(ticks):
+        advance = timeline.peek(0.02)
+        assert advance is not None
+        timeline.take(advance)
+        taken.append(advance)
+    return taken

@@ -44,7 +44,7 @@ class Controller:
         check_stop_time(settings, embodiment.limits, self._timing)
         self._period_s = 1.0 / self._timing.control_rate
         self._goals = Drivers()
-        self._timeline = Timeline(embodiment.limits)
+        self._timeline = Timeline(embodiment.limits, settings.fade_time)
         self._history = ActionHistory(self._period_s, self._timing.chunk_max_age)
         self._intake = ChunkIntake(self._timing)
         self._integrator = Integrator(embodiment.limits, self._period_s, settings.stop_time)
@@ -183,6 +183,11 @@ class Controller:
         self._stopped = None
         self._reason = Reason(Cause.NO_GOAL, "resumed after the emergency stop; send a new goal to move")
         return True
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether no motion is commanded."""
+        return self._integrator.at_rest
 
     @property
     def stopped(self) -> bool:

@@ -33,6 +33,12 @@ class ControlSettings:
         minimum=0.0,
         maximum=100.0,
     )
+    fade_time: float = param(
+        0.1,
+        "Time over which motion fades from one chunk to the next [s]; 0 switches at once.",
+        minimum=0.0,
+        maximum=2.0,
+    )
     dead_man_topic: str = param(
         "", "std_msgs/Bool that must keep saying True while the arm is to move; empty asks for none."
     )

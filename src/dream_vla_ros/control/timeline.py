@@ -7,8 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from dream_vla_ros.chunk import ActionChunk
+from dream_vla_ros.control.ensemble import mean_rotation, motion_between
 from dream_vla_ros.embodiment import Limits
-from dream_vla_ros.geometry import Array, quaternion_from_rotation_vector, quaternion_multiply
+from dream_vla_ros.geometry import (
+    Array,
+    quaternion_from_rotation_vector,
+    quaternion_multiply,
+    rotation_vector_from_quaternion,
+)
 
 # Sums of control periods miss a chunk's duration by rounding; less than this is no time.
 _NO_TIME_S = 1e-9
@@ -34,16 +40,33 @@ class Advance:
     slowed: bool
 
 
+@dataclass
+class _Fading:
+    """The chunk that is being faded from.
+
+    :param position_s: Action time in it when it was taken over from.
+    :param passed_s: Action time since.
+    """
+
+    chunk: ActionChunk
+    position_s: float
+    passed_s: float = 0.0
+
+
 class Timeline:
     """Position within the newest chunk.
 
-    A step that is faster than the limits takes longer: its path stays as it is, and no motion piles up.
+    A step that is faster than the limits takes longer: its path stays as it is, and no motion piles up. When
+    a chunk takes over from another, motion fades from one to the other; the gripper is the new one's at once.
 
     :param limits: Speed limits of the end effector.
+    :param fade_s: Action time over which motion fades; 0 switches at once.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, fade_s: float = 0.0) -> None:
         self._limits = limits
+        self._fade_s = fade_s
+        self._fading: _Fading | None = None
         self._rates: Array = np.zeros(0)
         self._position_s = 0.0
         self.chunk: ActionChunk | None = None
@@ -63,12 +86,16 @@ class Timeline:
             linear = self._limits.linear_speed * chunk.period_s / np.linalg.norm(chunk.translation, axis=1)
             angular = self._limits.angular_speed * chunk.period_s / np.linalg.norm(chunk.rotation, axis=1)
         self._rates = np.minimum(1.0, np.minimum(linear, angular))
+        self._fading = None
+        if self.chunk is not None and self._fade_s > 0.0:
+            self._fading = _Fading(self.chunk, self._position_s)
         self._position_s = skip_s
         self.chunk = chunk
 
     def clear(self) -> None:
         """Drop whatever is left."""
         self.chunk = None
+        self._fading = None
         self._position_s = 0.0
 
     def peek(self, real_s: float) -> Advance | None:
@@ -102,15 +129,35 @@ class Timeline:
             )
             position = reached
             step += 1
-        return Advance(
-            translation, quaternion, position - self._position_s, float(chunk.gripper[first]), first, slowed
-        )
+        action_s = position - self._position_s
+        translation, quaternion = self._faded(translation, quaternion, action_s)
+        return Advance(translation, quaternion, action_s, float(chunk.gripper[first]), first, slowed)
 
     def take(self, advance: Advance) -> None:
         """Move past a stretch that :meth:`peek` returned; at its end the chunk is dropped."""
         self._position_s += advance.action_s
+        if self._fading is not None:
+            self._fading.passed_s += advance.action_s
+            if self._fading.passed_s >= self._fade_s - _NO_TIME_S:
+                self._fading = None
         if self.remaining_s <= _NO_TIME_S:
             self.clear()
+
+    def _faded(self, translation: Array, quaternion: Array, action_s: float) -> tuple[Array, Array]:
+        """Mix a stretch of the chunk with that of the chunk it took over from."""
+        fading = self._fading
+        if fading is None:
+            return translation, quaternion
+        before = motion_between(fading.chunk, fading.position_s + fading.passed_s, action_s)
+        if before is None:
+            return translation, quaternion
+        # One tick on, so that the first one already goes a little of the new chunk's way.
+        share = min(1.0, (fading.passed_s + action_s) / (self._fade_s + action_s)) if action_s > 0.0 else 0.0
+        turned = mean_rotation(
+            [before[1], rotation_vector_from_quaternion(quaternion)], np.array([1.0 - share, share])
+        )
+        mixed = before[0] + share * (translation - before[0])
+        return mixed, quaternion_from_rotation_vector(turned)
 
     def _step_at(self, position_s: float) -> int:
         assert self.chunk is not None

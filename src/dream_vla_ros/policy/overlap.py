@@ -33,7 +33,8 @@ def previous_chunk(
 ) -> PreviousChunk | None:
     """Count the actions of the chunk before from the new observation on.
 
-    Observations fall between steps, so motion is interpolated; the gripper is that of the nearer step.
+    Observations fall between steps, so motion is interpolated; the gripper is that of the nearer step. At least
+    one action is frozen: the one under way.
 
     :param actions: (steps, 7) normalised, as they were predicted.
     :param period_s: Time one step takes.
@@ -52,5 +53,5 @@ def previous_chunk(
         rows[:, :_MOTION_NUMBERS] += np.float32(share) * (following - rows)[:, :_MOTION_NUMBERS]
         if share > 0.5:
             rows[:, _MOTION_NUMBERS:] = following[:, _MOTION_NUMBERS:]
-    frozen = min(left, max(0, ceil(overlap.delay_s / period_s - _NO_SHARE)))
+    frozen = min(left, max(1, ceil(overlap.delay_s / period_s - _NO_SHARE)))
     return PreviousChunk(rows, frozen, guidance_limit)
