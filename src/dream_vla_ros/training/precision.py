@@ -33,5 +33,13 @@ class Float32Attention(TorchFunctionMode):
             return func(*map(_float, args), **{name: _float(value) for name, value in given.items()})
 
 
+def has_fast_bfloat16() -> bool:
+    """Tell whether this machine multiplies matrices faster in bfloat16 than in float32."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
 def _float(value: Any) -> Any:
     return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value

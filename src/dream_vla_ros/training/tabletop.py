@@ -42,6 +42,7 @@ from dream_vla_ros.training.demonstrations import (
 from dream_vla_ros.training.learners import ActionLearner, Alignment, AlignmentLearner, Feeder
 from dream_vla_ros.training.memory import MALLOC_SETTINGS
 from dream_vla_ros.training.order import SampleOrder
+from dream_vla_ros.training.precision import has_fast_bfloat16
 from dream_vla_ros.training.progress import TrainingProgress
 from dream_vla_ros.training.publish import Publication, configuration_of, publish
 from dream_vla_ros.training.settings import TrainSettings
@@ -71,33 +72,34 @@ class Plan:
     augmentation: Augmentation = field(default_factory=lambda: Augmentation(1.0, 0.08, 0.1, 0.1, 0.0))
     alignment: TrainSettings = field(
         default_factory=lambda: TrainSettings(
-            steps=3000,
+            steps=1500,
             batch_size=32,
-            learning_rate=1.5e-3,
-            warmup_steps=50,
-            constant_share=0.6,
-            final_rate=0.3,
+            learning_rate=1e-3,
+            warmup_steps=100,
+            constant_share=1.0,
             betas=(0.9, 0.98),
             ema_decay=0.99,
+            bf16=has_fast_bfloat16(),
             seed=1,
-            save_every=50,
+            save_every=100,
         )
     )
     actions: TrainSettings = field(
         default_factory=lambda: TrainSettings(
-            steps=3000,
+            steps=4000,
             batch_size=32,
             learning_rate=1e-3,
-            warmup_steps=50,
-            constant_share=0.3,
+            warmup_steps=100,
+            constant_share=0.5,
             final_rate=0.02,
             betas=(0.9, 0.98),
             ema_decay=0.99,
+            bf16=has_fast_bfloat16(),
             seed=2,
-            save_every=50,
+            save_every=100,
         )
     )
-    alignment_weight: float = 0.3
+    alignment_weight: float = 0.5
 
 
 def train(plan: Plan, folder: Path, stage: str) -> None:
@@ -252,7 +254,7 @@ def publish_stages(plan: Plan, work: Path, out: Path) -> None:
         notes=(
             "Data: demonstrations of the scripted expert with recovery noise",
             "Labels of alignment: simulator poses of the blocks, at the words that name them and at the "
-            "image tokens",
+            "image tokens, and where the blocks and their outlines are in the images",
         ),
     )
     # Half precision on disk: a third of the size limit, and the weights are small.
