@@ -142,4 +142,4 @@ def test_a_pose_that_is_none_is_refused(parameters: dict, words: str):
 def test_an_unknown_camera_is_named(graph: Graph):
     process = graph.start(MODULE, parameter_files=[CONFIG], parameters={"camera": "side"})
     assert process.wait(60.0) == 2
-    assert "no camera 'side'; there are third_person, wrist" in process.log
+    assert "no camera 'side'; there are third_person, wrist" in process.log()
