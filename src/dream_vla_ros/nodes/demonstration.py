@@ -143,7 +143,8 @@ class Demonstrator:
         state = self._publish_sim(now_ns)
         if self._tick % BLOCKS_EVERY == 0:
             self._publish_goal(active, now_ns)
-        if active and self._tick % self._plan_every == 0:
+        # Not at once: the controller takes chunks only when it has a measured state.
+        if active and self._tick % self._plan_every == 1:
             self._plan(state, now_ns)
         self._command(state, now_ns)
         self._tick += 1
