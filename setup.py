@@ -84,6 +84,12 @@ setup(
     data_files=share_files(),
     python_requires=">=3.10",
     install_requires=requirements(),
+    extras_require={
+        # Training draws its curves there where it is installed.
+        "tensorboard": ["tensorboard>=2.18"],
+        # Conversion of RLDS sets, as those of Open X-Embodiment are.
+        "rlds": ["tensorflow-datasets>=4.9", "tensorflow-cpu>=2.16"],
+    },
     zip_safe=False,
     cmdclass={"develop": Develop},
     entry_points={

@@ -41,6 +41,9 @@ def launch_nodes(context):
         others.append(node("planner", managed | planner | {"device": given["device"]}))
     if given.truth("recording"):
         others.append(node("recorder", common | {"folder": given["recordings"], "robot_file": config}))
+    if given["teleop"]:
+        joystick = [("joy", "spacenav/joy")] if given["teleop"] == "spacemouse" else []
+        others.append(node("teleop", common | {"joy.device": given["teleop"]}, remappings=joystick))
     if given.truth("visualizer") or given.truth("rviz"):
         others.append(node("visualizer", common))
     if given.truth("rviz"):

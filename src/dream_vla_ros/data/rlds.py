@@ -122,7 +122,7 @@ def _datasets() -> Any:
     except ImportError as error:
         raise DatasetError(
             "reading RLDS sets needs tensorflow-datasets and tensorflow, which are not installed: "
-            "pip install tensorflow-datasets tensorflow-cpu"
+            "pip install tensorflow-datasets tensorflow-cpu, or the package's extra 'rlds'"
         ) from error
     return tensorflow_datasets
 

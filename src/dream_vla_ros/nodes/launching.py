@@ -58,6 +58,9 @@ BRINGUP = (
     Argument("planner_answers", "", "Who answers for the planner: dream_vl, or oracle (simulated tabletop)."),
     Argument("recording", "false", "Start the recorder, which 'dream_vla record' makes write episodes."),
     Argument("recordings", "recordings", "Folder that the recorder writes its bags in."),
+    Argument(
+        "teleop", "", "Let a human drive or take over: gamepad, spacemouse or keyboard; empty lets nobody."
+    ),
     Argument("visualizer", "false", "Start the visualizer: markers for RViz and an overlay image."),
     Argument("rviz", "false", "Start RViz with this package's configuration, and the visualizer."),
     Argument(
