@@ -6,7 +6,7 @@ At a tick each camera gives its image with the nearest capture stamp, no further
 ``timing.state_max_age``; a gripper command holds until the next. Where one of them is missing there is a gap:
 nothing is made up, the tick is left out, and what comes before and after are episodes of their own. The
 action of a tick is the motion to the next one. What a model is told of the arm is its state at the capture of
-the tick's oldest image, as when it drives (``policy.state_history``). Only capture stamps count; time of
+the tick's oldest image, as when it drives (``state_history``). Only capture stamps count; time of
 arrival is used for gripper commands alone, whose messages have no stamp.
 """
 

@@ -15,6 +15,7 @@ from dream_vla_ros.policy.consumption import Consumption
 from dream_vla_ros.policy.frames import MissingInputError
 from dream_vla_ros.policy.observation import Observation
 from dream_vla_ros.robot_state import RobotState
+from dream_vla_ros.state_history import StateUnknownError
 
 Seen = TypeVar("Seen", covariant=True)
 
@@ -92,7 +93,10 @@ class CameraObserver:
         """
         fresh_state(self._states, self._embodiment, self._node)
         images, stamps_ns = self._cameras.latest(newer_than_ns, self._states.known_until_ns())
-        state = self._states.at(min(stamps_ns.values()))
+        try:
+            state = self._states.at(min(stamps_ns.values()))
+        except StateUnknownError as unknown:
+            raise MissingInputError(str(unknown)) from unknown
         overlap = None
         if self._consumption is not None:
             overlap = self._consumption.overlap(min(stamps_ns.values()))

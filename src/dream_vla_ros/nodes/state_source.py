@@ -20,9 +20,8 @@ from dream_vla_ros.kinematics import ForwardKinematics, KinematicsError
 from dream_vla_ros.nodes.conversions import pose_from_msg, time_from_msg
 from dream_vla_ros.nodes.matching import LATCHED, SENSOR, MatchingSubscription
 from dream_vla_ros.nodes.state_source_tf import TransformSource
-from dream_vla_ros.policy.frames import MissingInputError
-from dream_vla_ros.policy.state_history import StateHistory
 from dream_vla_ros.robot_state import RobotState, gripper_opening
+from dream_vla_ros.state_history import StateHistory, StateUnknownError
 
 _LOG_PERIOD_S = 2.0
 
@@ -104,22 +103,22 @@ class StateSource:
             return self._cached
 
     def known_until_ns(self) -> int | None:
-        """Return the stamp up to which :meth:`at` has the state; None where nothing tells."""
+        """Return the stamp up to which :meth:`at` has the state; None where there is no saying."""
         with self._lock:
-            return None if self._transforms is not None else self._history.newest_ns()
+            return None if self._transforms is not None else self._history.newest_ns() or None
 
     def at(self, stamp_ns: int) -> RobotState:
         """Return the state at the capture of an image, by the rule of datasets.
 
         :param stamp_ns: ROS time.
-        :raises MissingInputError: If it is not known then, or not yet.
+        :raises StateUnknownError: If it is not known then, or not yet.
         """
         with self._lock:
             pose = None
             if self._transforms is not None:
                 pose = self._transforms.at(stamp_ns)
                 if pose is None:
-                    raise MissingInputError(self._transforms.problem)
+                    raise StateUnknownError(self._transforms.problem)
             return self._history.at(stamp_ns, pose)
 
     def _assemble(self) -> RobotState | None:

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from dream_vla_ros.embodiment import Embodiment
 from dream_vla_ros.geometry import Pose, quaternion_from_rotation_vector
-from dream_vla_ros.policy.frames import MissingInputError
-from dream_vla_ros.policy.state_history import StateHistory
 from dream_vla_ros.series import Poses
+from dream_vla_ros.state_history import StateHistory, StateUnknownError
 
-TABLETOP = Embodiment.from_file(Path(__file__).parents[2] / "config" / "tabletop.yaml")
+TABLETOP = Embodiment.from_file(Path(__file__).parents[1] / "config" / "tabletop.yaml")
 FINGERS = TABLETOP.state.finger_joints
 MS = 10**6
 
@@ -51,18 +50,18 @@ def test_a_sample_exactly_there_is_taken_as_it_is():
     [(150, "since the image"), (90, "before the image"), (1000, "since the image")],
 )
 def test_what_is_not_known_then_is_said(stamp_ms: int, words: str):
-    with pytest.raises(MissingInputError, match=words):
+    with pytest.raises(StateUnknownError, match=words):
         history(100, 120).at(stamp_ms * MS)
 
 
 def test_samples_too_far_apart_have_nothing_between_them():
-    with pytest.raises(MissingInputError, match="apart"):
+    with pytest.raises(StateUnknownError, match="apart"):
         history(100, 100 + 251).at(200 * MS)
     history(100, 100 + 249).at(200 * MS)
 
 
 def test_nothing_received_is_said():
-    with pytest.raises(MissingInputError, match="received"):
+    with pytest.raises(StateUnknownError, match="received"):
         StateHistory(TABLETOP).at(0)
 
 
@@ -93,7 +92,7 @@ def test_it_is_what_a_dataset_would_say_in_whatever_order_samples_come(stamps: l
     )
     expected, known = whole.at(np.array([moment * MS]), round(TABLETOP.timing.state_max_age * 1e9))
     if not known[0]:
-        with pytest.raises(MissingInputError):
+        with pytest.raises(StateUnknownError):
             made.at(moment * MS)
         return
     found = made.at(moment * MS).pose

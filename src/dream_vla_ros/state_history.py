@@ -16,12 +16,15 @@ import numpy as np
 from dream_vla_ros.embodiment import Embodiment, StateSource
 from dream_vla_ros.geometry import Pose
 from dream_vla_ros.kinematics import ForwardKinematics
-from dream_vla_ros.policy.frames import MissingInputError
 from dream_vla_ros.robot_state import RobotState, gripper_opening
 from dream_vla_ros.series import Poses, Values
 
 # Longer than any image is used after its capture.
 _KEPT_NS = 5 * 10**9
+
+
+class StateUnknownError(Exception):
+    """The state is not known at a moment, or not yet; the message says what is missing."""
 
 
 @dataclass
@@ -81,7 +84,7 @@ class StateHistory:
         """Interpolate the state.
 
         :param pose: The pose then, where it comes from elsewhere (tf).
-        :raises MissingInputError: If it is not known then, or not yet.
+        :raises StateUnknownError: If it is not known then, or not yet.
         """
         joints = {name: self._joint(name, stamp_ns) for name in self._needed()}
         if pose is None:
@@ -105,13 +108,13 @@ class StateHistory:
             np.array([stamp_ns]), self._max_gap_ns
         )
         if not known[0]:
-            raise MissingInputError(_unknown(f"position of joint '{name}'", stamps, stamp_ns))
+            raise StateUnknownError(_unknown(f"position of joint '{name}'", stamps, stamp_ns))
         return float(values[0, 0])
 
     def _pose(self, joints: Mapping[str, float], stamp_ns: int) -> Pose:
         if self._computed:
             if self.chain is None:
-                raise MissingInputError("no robot description received")
+                raise StateUnknownError("no robot description received")
             return self.chain.pose(joints)
         stamps, samples = self._poses.around(stamp_ns)
         poses = Poses(
@@ -121,7 +124,7 @@ class StateHistory:
         )
         found, known = poses.at(np.array([stamp_ns]), self._max_gap_ns)
         if not known[0]:
-            raise MissingInputError(_unknown("pose of the arm", stamps, stamp_ns))
+            raise StateUnknownError(_unknown("pose of the arm", stamps, stamp_ns))
         return found[0]
 
 
