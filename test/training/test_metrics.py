@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from dream_vla_ros.training.metrics import METRICS, MetricsLog, read_metrics
 
 
@@ -38,3 +40,14 @@ def test_what_is_no_number_is_null(tmp_path):
     log.write(1, {"loss": math.nan})
     log.close()
     assert read_metrics(tmp_path) == [{"step": 1, "loss": None}]
+
+
+def test_tensorboard_gets_the_curves_where_it_is_installed(tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    log = MetricsLog(tmp_path)
+    for step in (1, 2):
+        log.write(step, {"loss": 1.0 / step})
+    log.close()
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(1, 1.0), (2, 0.5)]
