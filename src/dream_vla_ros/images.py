@@ -23,8 +23,8 @@ from PIL import Image
 RGBImage: TypeAlias = NDArray[np.uint8]
 
 # Quality and 4:2:0 subsampling are the defaults of TensorFlow's encoder, which wrote the training sets.
-_JPEG_QUALITY = 95
-_JPEG_SUBSAMPLING_420 = 2
+JPEG_QUALITY = 95
+JPEG_SUBSAMPLING_420 = 2
 # Only JPEG and PNG can be told to be whole by their last bytes; cameras send nothing else.
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
@@ -142,7 +142,7 @@ def jpeg_round_trip(image: RGBImage) -> RGBImage:
     :param image: (H, W, 3) uint8 RGB.
     """
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "jpeg", quality=_JPEG_QUALITY, subsampling=_JPEG_SUBSAMPLING_420)
+    Image.fromarray(image).save(buffer, "jpeg", quality=JPEG_QUALITY, subsampling=JPEG_SUBSAMPLING_420)
     return simplejpeg.decode_jpeg(buffer.getbuffer(), "RGB", fastdct=True)
 
 

@@ -268,3 +268,10 @@ def test_numbers_beyond_the_training_data_are_brought_back_and_counted(random_ch
     assert tame.out_of_range > 0
     assert np.abs(tame.motion.translation).max() < np.abs(wild.motion.translation).max()
     np.testing.assert_array_equal(tame.motion.gripper, wild.motion.gripper)
+
+
+def test_images_prepared_on_the_device_give_nearly_the_same(random_checkpoint, tabletop):
+    seen = observe()
+    plain = load(random_checkpoint, tabletop).infer(seen).motion.translation
+    near = load(random_checkpoint, tabletop, preprocess_on_device=True).infer(seen).motion.translation
+    assert np.abs(near - plain).max() < 0.05 * np.abs(plain).max()

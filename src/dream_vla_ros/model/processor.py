@@ -155,15 +155,24 @@ class DreamVLAProcessor(DreamProcessor):
         """
         if not len(images):
             raise ModelInputError("Dream-VLA needs at least one camera image")
+        vision = self.encode_images(images)
+        return {"input_ids": self.prompt(instruction, vision), **vision}
+
+    def prompt(self, instruction: str, vision: Mapping[str, Tensor]) -> Tensor:
+        """Return the ids (1, S) of the question for an instruction about images that are encoded already.
+
+        :param vision: with `image_grid_thw` (images, 3).
+        :raises ModelInputError: if there is no instruction.
+        """
         if not isinstance(instruction, str) or not instruction.strip():
             raise ModelInputError(f"the instruction must be words, not {instruction!r}")
-        vision = self.encode_images(images)
         key = (instruction, tuple(self._sizes(vision)))
         if key not in self._prompts:
             while len(self._prompts) >= REMEMBERED_PROMPTS:
                 self._prompts.pop(next(iter(self._prompts)))
-            self._prompts[key] = self.tokenize(action_question(instruction, len(images)), vision)
-        return {"input_ids": self._prompts[key].clone(), **vision}
+            count = len(vision["image_grid_thw"])
+            self._prompts[key] = self.tokenize(action_question(instruction, count), vision)
+        return self._prompts[key].clone()
 
 
 def _in_order(

@@ -26,6 +26,7 @@ from dream_vla_ros.model import (
 from dream_vla_ros.model.continuation import GUIDED, INPAINTED
 from dream_vla_ros.model.inference_settings import InferenceSettings, Quantization
 from dream_vla_ros.policy.actions import ActionCodec, check_actions
+from dream_vla_ros.policy.device_images import DeviceImages
 from dream_vla_ros.policy.fit import check_fit
 from dream_vla_ros.policy.observation import Observation
 from dream_vla_ros.policy.overlap import previous_chunk
@@ -34,7 +35,7 @@ from dream_vla_ros.policy.preprocessing import preprocessing_of
 from dream_vla_ros.policy.proprio import ProprioWriter
 from dream_vla_ros.policy.range_guard import RangeGuard
 from dream_vla_ros.policy.settings import DType, ModelSettings
-from dream_vla_ros.policy.transforms import model_images
+from dream_vla_ros.policy.transforms import model_images, upright_images
 
 # A model that neither sees the arm nor counts rotations from its pose is run without a measured one.
 _NO_ROTATION = np.array([0.0, 0.0, 0.0, 1.0])
@@ -74,11 +75,17 @@ class DreamVLAPolicy:
         self._period_s = embodiment.action.period_s
         self._codec = ActionCodec.from_embodiment(embodiment)
         self._proprio = ProprioWriter(embodiment)
-        self._images = model_images(embodiment, preprocessing)
         self._steps = steps
         self._seed = seed
         self._generator = torch.Generator()
         settings = settings or ModelSettings()
+        self._images = model_images(embodiment, preprocessing)
+        self._device_images: DeviceImages | None = None
+        if settings.preprocess_on_device:
+            self._images = upright_images(embodiment)
+            self._device_images = DeviceImages(
+                preprocessing, processor.image_processor, model.device, settings.cuda_graphs
+            )
         self._continues, self._guidance_limit = _continuation(settings, model.objective)
         statistics = model.statistics
         mask = statistics.action[statistics.resolve(self._unnorm_key)].mask
@@ -191,7 +198,13 @@ class DreamVLAPolicy:
         if observation.state is None and (self._proprio.size or self._codec.needs_orientation):
             raise PolicyError("the model needs the arm's state, but the observation has none")
         prepared = self._images(observation)
-        inputs = self._processor(list(prepared.images.values()), observation.instruction)
+        images = list(prepared.images.values())
+        if self._device_images is None:
+            inputs = self._processor(images, observation.instruction)
+        else:
+            patches, grids = self._device_images(images)
+            inputs = {"pixel_values": patches, "image_grid_thw": grids}
+            inputs["input_ids"] = self._processor.prompt(observation.instruction, inputs)
         normalized = self._model.predict_actions(
             input_ids=inputs["input_ids"],
             pixel_values=inputs["pixel_values"],

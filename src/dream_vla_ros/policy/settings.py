@@ -112,6 +112,12 @@ class ModelSettings:
         maximum=1000,
         read_only=False,
     )
+    preprocess_on_device: bool = param(
+        False,
+        "Resize, crop and cut images where the model is instead of on the processor. Differs by rounding, "
+        "which JPEG makes a level in some pixels.",
+        read_only=False,
+    )
     image_size: int = param(
         0,
         "Side of the square images the checkpoint was trained on [pixels]; 0 takes what it says, or 224.",

@@ -90,8 +90,8 @@ class PreprocessImages:
         return replace(observation, images=images)
 
 
-def model_images(embodiment: Embodiment, settings: Preprocessing) -> Compose:
-    """Return the steps from a robot's camera images to those the model sees.
+def upright_images(embodiment: Embodiment) -> Compose:
+    """Return the steps from a robot's camera images to those of the model's cameras, upright.
 
     :param embodiment: Names the cameras, their order and which hang upside down.
     """
@@ -99,6 +99,13 @@ def model_images(embodiment: Embodiment, settings: Preprocessing) -> Compose:
         (
             SelectCameras(tuple(camera.name for camera in embodiment.cameras)),
             Rotate180(frozenset(camera.name for camera in embodiment.cameras if camera.rotate_180)),
-            PreprocessImages(settings),
         )
     )
+
+
+def model_images(embodiment: Embodiment, settings: Preprocessing) -> Compose:
+    """Return the steps from a robot's camera images to those the model sees.
+
+    :param embodiment: Names the cameras, their order and which hang upside down.
+    """
+    return Compose((*upright_images(embodiment).steps, PreprocessImages(settings)))
