@@ -287,7 +287,10 @@ def plot(results: list[Result], path: Path) -> None:
             axes.plot([r.latency_ms for r in runs], [getattr(r, field) for r in runs], marker="o", label=mode)
         axes.set(xlabel="latency [ms]", ylabel=label, yscale=scale)
         axes.grid(alpha=0.3)
-    figure.axes[0].legend()
+        if scale == "linear":
+            axes.set_ylim(bottom=0.0)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
     figure.savefig(path)
 
 
