@@ -19,6 +19,8 @@ HOME = """(define (problem tidy) (:domain igibson) (:objects cup_1 - movable sin
 @pytest.fixture
 def benchmark(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("DREAM_VLA_VIPLAN", raising=False)
+    # As when it is run as a program; what it shares with other benchmarks lies beside it.
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     spec = importlib.util.spec_from_file_location("viplan_benchmark", ROOT / "benchmarks" / "viplan.py")
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, spec.name, module)
@@ -90,3 +92,18 @@ def test_actions_that_fail_lower_their_accuracy_only(benchmark, problems: Path, 
         del one["seconds"], other["seconds"]
     assert first == second
     assert sum(one["worked"] for one in first) < sum(one["actions"] for one in first)
+
+
+def test_a_model_sees_rendered_scenes_only_and_its_failures_are_counted(
+    benchmark, problems: Path, tmp_path: Path, capsys
+):
+    out = tmp_path / "out"
+    arguments = ["--untrained", "--tier", "simple", "--max-steps", "2", "--passes", "4", "--tokens", "64"]
+    assert benchmark.main([str(problems), *arguments, "--image-size", "56", "--out", str(out)]) == 0
+    report = json.loads((out / "viplan.json").read_text())
+    assert "untrained" in report["model"]
+    assert {play["domain"] for play in report["plays"]} == {"blocksworld"}
+    assert {play["mode"] for play in report["plays"]} == {"planner", "grounder"}
+    # Random weights may be right by chance, but cannot be all the time.
+    assert any(play["right"] < play["answers"] for play in report["plays"])
+    assert "uncalibrated" in capsys.readouterr().out

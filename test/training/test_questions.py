@@ -1,4 +1,4 @@
-"""Questions, goals and plans about the tabletop: right, balanced, and readable by those who will read them."""
+"""Questions, goals and plans about the tabletop: right, balanced, and readable by planning."""
 
 from __future__ import annotations
 
