@@ -102,14 +102,16 @@ class Setting:
         expected = variants[0].predict()
         differences = {v.name: float(np.abs(v.predict() - expected).max()) for v in variants}
         times: dict[str, list[float]] = {v.name: [] for v in variants}
+        spent: dict[str, list[float]] = {v.name: [] for v in variants}
         memory: dict[str, float] = {}
         deadline = time.monotonic() + self.arguments.seconds
         for turn in range(self.arguments.runs):
             if turn >= LEAST_RUNS and time.monotonic() > deadline:
                 break
             for variant in variants:
-                elapsed, memory[variant.name] = self._once(variant)
+                elapsed, cpu, memory[variant.name] = self._once(variant)
                 times[variant.name].append(elapsed)
+                spent[variant.name].append(cpu)
         first = np.array(times[variants[0].name])
         prompt = self.inputs["input_ids"].shape[1]
         grids = [tuple(grid) for grid in self.inputs["image_grid_thw"].tolist()]
@@ -124,6 +126,7 @@ class Setting:
                 v.name,
                 v.exact,
                 *(float(x) for x in np.percentile(times[v.name], (50, 25, 75))),
+                float(np.median(spent[v.name])),
                 len(times[v.name]),
                 # turn by turn, so that what else the machine does strikes both alike
                 float(np.median(first / np.array(times[v.name]))),
@@ -137,17 +140,17 @@ class Setting:
             for v in variants
         ]
 
-    def _once(self, variant: Variant) -> tuple[float, float]:
-        """Run once; return milliseconds from call to actions in memory, and memory in MiB."""
+    def _once(self, variant: Variant) -> tuple[float, float, float]:
+        """Run once; return milliseconds from call to actions in memory, of the processor, and MiB held."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
             torch.cuda.reset_peak_memory_stats(self.device)
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         variant.predict()
-        elapsed = 1e3 * (time.perf_counter() - start)
+        elapsed, cpu = 1e3 * (time.perf_counter() - start), 1e3 * (time.process_time() - used)
         if self.device.type == "cuda":
-            return elapsed, torch.cuda.max_memory_allocated(self.device) / 2**20
-        return elapsed, resident_mib()
+            return elapsed, cpu, torch.cuda.max_memory_allocated(self.device) / 2**20
+        return elapsed, cpu, resident_mib()
 
 
 def resident_mib() -> float:

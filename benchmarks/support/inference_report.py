@@ -12,8 +12,9 @@ from . import report
 class Result:
     """One row: who predicted what, and how long it took [ms].
 
-    `speedup` is the median over the turns of the first variant's time by this one's, `limit_ms` the least
-    time of the exact products, `difference` the largest one of an action to the published algorithm's.
+    `cpu_ms` is the processor's time over all threads, which other programs hardly change, `speedup` the median
+    over the turns of the first variant's time by this one's, `limit_ms` the least time of the exact products,
+    `difference` the largest one of an action to the published algorithm's.
     """
 
     part: str
@@ -27,6 +28,7 @@ class Result:
     median_ms: float
     p25_ms: float
     p75_ms: float
+    cpu_ms: float
     runs: int
     speedup: float
     limit_ms: float
@@ -45,6 +47,7 @@ def table(results: list[Result]) -> str:
         "steps": lambda r: str(r.steps),
         "median [ms]": lambda r: f"{r.median_ms:.1f}",
         "quartiles [ms]": lambda r: f"{r.p25_ms:.1f} to {r.p75_ms:.1f}",
+        "processor [ms]": lambda r: f"{r.cpu_ms:.1f}",
         "speed-up": lambda r: f"{r.speedup:.2f}",
         "of the limit": lambda r: f"{r.limit_ms / r.median_ms:.0%}",
         "action difference": lambda r: f"{r.difference:.1e}",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dream_vla_ros.model import DreamVLAForActionPrediction, ModelInputError, Objective
+from dream_vla_ros.model import DreamVLAForActionPrediction, ModelInputError, Objective, PreviousChunk
 from dream_vla_ros.model.inference_settings import InferenceSettings, Quantization
 from dream_vla_ros.model.quantized import KINDS
 
@@ -57,6 +57,33 @@ def test_zeros_stay_finite(name):
 def test_int4_says_what_does_not_divide():
     with pytest.raises(ModelInputError, match="int4"):
         KINDS[Quantization.INT4](torch.nn.Linear(40, 32))
+
+
+@pytest.mark.parametrize("name", [Quantization.BF16, Quantization.INT8, Quantization.FP8])
+def test_gradients_are_nearly_the_exact_ones(name):
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(64, 32)
+    packed = KINDS[name](linear)
+    x, pull = torch.randn(1, 17, 64), torch.randn(1, 17, 32)
+    wanted = pull @ linear.weight.detach()
+    seen = x.clone().requires_grad_(True)
+    (found,) = torch.autograd.grad(packed(seen), seen, pull)
+    assert float((found - wanted).norm() / wanted.norm()) < RELATIVE[name]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_goes_on_from_the_chunk_before_or_says_why_not(load, make_prompt, name):
+    exact, rough = load(), load(InferenceSettings(quantization=name))
+    given = make_prompt(exact.config) | {"noise": np.zeros((8, 7))}
+    rows = np.random.default_rng(2).uniform(-0.9, 0.9, (6, 7)).astype(np.float32)
+    guided = PreviousChunk(rows, 2, 5.0)
+    if name is Quantization.INT4:
+        with pytest.raises(ModelInputError, match="inpainting"):
+            rough.predict_actions(**given, previous=guided)
+        return
+    wanted = exact.predict_actions(**given, previous=guided) - exact.predict_actions(**given)
+    found = rough.predict_actions(**given, previous=guided) - rough.predict_actions(**given)
+    assert np.linalg.norm(found - wanted) < 0.25 * np.linalg.norm(wanted)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from .capture import Captured
 from .continuation import Continuation
 from .errors import ModelInputError
 from .fused import can_fuse, fuse, pack_vision
-from .inference_settings import InferenceSettings
+from .inference_settings import InferenceSettings, Quantization
 from .language import PrefixCache, rotary_tables
 from .prediction import PlainRunner, denoise, regress
 from .quantized import packer
@@ -172,6 +172,11 @@ class Engine:
 
     def denoise(self, scene: Scene, noise: Tensor, steps: int, before: Continuation | None = None) -> Tensor:
         """Go from noise to actions (1, chunk, dim), all steps at once."""
+        guided = before is not None and before.guidance_limit is not None
+        if guided and self.settings.quantization is Quantization.INT4:
+            raise ModelInputError(
+                "real-time chunking needs gradients, which int4 has none of: use inpainting"
+            )
         if not isinstance(scene, PreparedScene):
             return denoise(self.model, scene, noise, steps, before)
         key = (scene.grids, steps, None if before is None else before.guidance_limit)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -31,6 +33,24 @@ class Bf16Linear(nn.Module):
         return nn.functional.linear(x.to(torch.bfloat16), self.weight, self.bias).to(x.dtype)
 
 
+class _StraightThrough(torch.autograd.Function):
+    """Runs a rounded product forwards and the weight's own product backwards, for guidance by gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: Int8Linear | Fp8Linear) -> Tensor:
+        """Run the layer."""
+        ctx.layer = layer
+        return layer.rounded(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        """Return the gradient with respect to x as if nothing had been rounded but the weight."""
+        (grad,) = grads
+        layer = ctx.layer
+        weight = layer.weight.t().to(grad.dtype) * layer.scale.reshape(-1, 1).to(grad.dtype)
+        return grad @ weight, None
+
+
 class Int8Linear(nn.Module):
     """Weights per row and activations per place in 8 bits, products summed in 32."""
 
@@ -47,6 +67,10 @@ class Int8Linear(nn.Module):
         self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the product; a gradient goes through it as if the places were not rounded."""
+        return _StraightThrough.apply(x, self) if x.requires_grad else self.rounded(x)
+
+    def rounded(self, x: Tensor) -> Tensor:
         """Quantise the places, multiply, and scale back."""
         flat = x.flatten(0, -2)
         scale = (flat.abs().amax(1, keepdim=True).float() / INT8_MOST).clamp(min=LEAST_SCALE)
@@ -73,6 +97,10 @@ class Fp8Linear(nn.Module):
         self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the product; a gradient goes through it as if the places were not rounded."""
+        return _StraightThrough.apply(x, self) if x.requires_grad else self.rounded(x)
+
+    def rounded(self, x: Tensor) -> Tensor:
         """Quantise the places and multiply."""
         flat = x.flatten(0, -2)
         scale = (flat.abs().amax(1, keepdim=True).float() / FP8_MOST).clamp(min=LEAST_SCALE)
