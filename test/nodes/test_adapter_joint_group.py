@@ -2,86 +2,27 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 import numpy as np
 import pytest
 from adapter_bench import STANDS, TICK_S, command, embodiment, problem_of, use_interfaces, wait_until_sent
-from geometry_msgs.msg import PoseStamped
-from ros_graph import BEST_EFFORT, LATCHED, Graph
-from sensor_msgs.msg import JointState
-from std_msgs.msg import Header, String
+from fake_robots import CHAIN, HOME, FakeInterbotix
+from ros_graph import Graph
 
-from dream_vla_ros.geometry import Pose
-from dream_vla_ros.kinematics import ForwardKinematics
 from dream_vla_ros.nodes.adapters import Adapter, make_adapters
-from dream_vla_ros.nodes.conversions import pose_stamped, time_to_msg
-from dream_vla_ros.sim.arm import ARM_JOINT_NAMES, BASE_LINK, EE_LINK, HOME_ANGLES
 from dream_vla_ros.sim.urdf import robot_description
 
 pytestmark = pytest.mark.ros
 
-CHAIN = ForwardKinematics.from_urdf(robot_description(), BASE_LINK, EE_LINK)
-HOME = dict(zip(ARM_JOINT_NAMES, HOME_ANGLES, strict=True))
 # The order the driver counts its group in; another than the chain's, as a robot could have it.
 ORDER = ("wrist_rotate", "waist", "shoulder", "elbow", "forearm_roll", "wrist_angle")
-PERIOD_S = 0.02
-
-
-class FakeInterbotix:
-    """Publishes joints and an independent pose, and goes where ``commands/joint_group`` sends it."""
-
-    def __init__(self, graph: Graph) -> None:
-        from interbotix_xs_msgs.msg import JointGroupCommand
-
-        self.graph = graph
-        self.joints = dict(HOME)
-        self.offset = np.zeros(3)
-        self.frame = "base_link"
-        self.follows = True
-        self.commands = graph.record(JointGroupCommand, "commands/joint_group")
-        self._states = graph.publisher(JointState, "joint_states", BEST_EFFORT)
-        self._poses = graph.publisher(PoseStamped, "ee_pose", BEST_EFFORT)
-        self.descriptions = graph.publisher(String, "robot_description", LATCHED)
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    @property
-    def pose(self) -> Pose:
-        return CHAIN.pose(self.joints)
-
-    def describe(self, urdf: str | None = None) -> None:
-        self.descriptions.publish(String(data=robot_description() if urdf is None else urdf))
-
-    def close(self) -> None:
-        self._ending.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._ending.wait(PERIOD_S):
-            last = self.commands.last
-            if last is not None and self.follows:
-                self.joints = dict(zip(ORDER, last.cmd, strict=True))
-            now = self.graph.now_ns()
-            self._states.publish(
-                JointState(
-                    header=Header(stamp=time_to_msg(now)),
-                    name=list(self.joints),
-                    position=list(self.joints.values()),
-                )
-            )
-            here = self.pose
-            self._poses.publish(
-                pose_stamped(Pose(here.position + self.offset, here.quaternion), now, self.frame)
-            )
 
 
 @pytest.fixture
 def arm(graph: Graph):
     use_interfaces("interbotix_xs_msgs")
-    made = FakeInterbotix(graph)
+    made = FakeInterbotix(graph, order=ORDER)
     yield made
     made.close()
 

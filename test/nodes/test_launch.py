@@ -12,19 +12,25 @@ import uuid
 from pathlib import Path
 
 import pytest
+import yaml
 
 pytest.importorskip("launch_ros", reason="launch files were NOT tested: this ROS has no launch_ros (wheels)")
 
+from adapter_bench import use_interfaces
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from fake_robots import FakeFranka, FakeInterbotix, widowx_config
 from launch import LaunchContext
 from launch.actions import DeclareLaunchArgument
+from launch.utilities import perform_substitutions
+from launch_ros.actions import Node
 
 from dream_vla_msgs.msg import ControllerState
+from dream_vla_ros.nodes import cli
 from dream_vla_ros.nodes.client import DreamVLA, NotReadyError, Outcome
+from dream_vla_ros.nodes.launching import BRINGUP
 
 LAUNCH = Path(__file__).parents[2] / "launch"
 FILES = ("bringup", "franka", "tabletop", "widowx")
-COMMON = {"checkpoint", "objective", "device", "seed", "expert", "namespace", "use_sim_time", "autostart"}
 READY_S = 90.0
 PICK = "pick up the red block"
 LAUNCHER = """
@@ -58,11 +64,12 @@ def launch(domain_id, tmp_path):
     except PackageNotFoundError:
         pytest.skip("launch files were NOT launched: dream_vla_ros is not built; run `make setup`")
     mark = uuid.uuid4().hex
-    environment = {**os.environ, "DREAM_VLA_TEST_MARK": mark, "ROS_HOME": str(tmp_path / "ros")}
     started = []
 
     def start(name, *arguments):
         path = str(LAUNCH / f"{name}.launch.py")
+        # Read only now: the stand-ins for robots' messages may have been added.
+        environment = {**os.environ, "DREAM_VLA_TEST_MARK": mark, "ROS_HOME": str(tmp_path / "ros")}
         process = subprocess.Popen(
             [sys.executable, "-c", LAUNCHER, path, *arguments],
             stdout=subprocess.PIPE,
@@ -115,8 +122,88 @@ def wait_until(condition, what, timeout_s=READY_S):
 @pytest.mark.parametrize("name", FILES)
 def test_arguments_are_declared_and_described(name):
     declared = {argument.name: argument for argument in description(name).get_launch_arguments()}
-    assert declared.keys() >= COMMON
+    assert declared.keys() >= {argument.name for argument in BRINGUP}
     assert all(argument.description for argument in declared.values())
+
+
+def nodes_of(**given):
+    """Return what the bringup starts, in order: executables to parameters."""
+    context = LaunchContext()
+    context.launch_configurations["robot"] = "tabletop"
+    context.launch_configurations.update(given)
+    entities = description("bringup").entities
+    for entity in entities:
+        if isinstance(entity, DeclareLaunchArgument):
+            entity.visit(context)
+    found = []
+    for action in entities[-1].visit(context):
+        # What comes after the controller waits in an event handler for its start.
+        handler = getattr(action, "event_handler", None)
+        found += [action] if handler is None else handler.describe()[1]
+    nodes = sorted(
+        (action for action in found if isinstance(action, Node)),
+        key=lambda node: node.node_executable != "controller",
+    )
+    return {node.node_executable: parameters_of(context, node) for node in nodes}
+
+
+def parameters_of(context, node):
+    """Return the parameters a node is given beside files."""
+    given = next(one for one in node._Node__parameters if isinstance(one, dict))
+    return {perform_substitutions(context, list(name)): value for name, value in given.items()}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ["controller", "policy"]),
+        ({"policy": "false"}, ["controller"]),
+        ({"expert": "true"}, ["controller", "expert"]),
+        ({"planner": "true", "recording": "true"}, ["controller", "policy", "planner", "recorder"]),
+        ({"visualizer": "true"}, ["controller", "policy", "visualizer"]),
+        ({"rviz": "true"}, ["controller", "policy", "visualizer", "rviz2"]),
+    ],
+)
+def test_what_is_asked_for_is_started_the_controller_first(given, expected):
+    assert list(nodes_of(**given)) == expected
+
+
+def test_arguments_reach_the_nodes_they_are_for():
+    nodes = nodes_of(
+        adapter="delta",
+        gripper="none",
+        blending="temporal_ensemble",
+        checkpoint="/models/x",
+        objective="discrete",
+        device="cuda:1",
+        use_sim_time="true",
+        autostart="false",
+        planner="true",
+        planner_answers="oracle",
+        recording="true",
+        recordings="/data",
+    )
+
+    def value(node, name):
+        found = nodes[node].get(name)
+        # Texts are kept as YAML.
+        text = found is not None and not isinstance(found, bool)
+        return yaml.safe_load("".join(part.text for part in found)) if text else found
+
+    assert value("controller", "output.adapter") == "delta"
+    assert value("controller", "output.gripper") == "none"
+    assert value("controller", "blending") == value("policy", "blending") == "temporal_ensemble"
+    assert value("policy", "checkpoint") == "/models/x"
+    assert value("policy", "objective") == "discrete"
+    assert value("policy", "device") == "cuda:1"
+    assert value("planner", "answers") == "oracle"
+    assert value("recorder", "folder") == "/data"
+    assert value("recorder", "robot_file").endswith("tabletop.yaml")
+    assert all(value(node, "use_sim_time") is True for node in nodes)
+    assert value("policy", "autostart") is value("planner", "autostart") is False
+    # What is not given stays as the parameter file says.
+    assert "blending" not in nodes_of()["controller"]
+    assert "checkpoint" not in nodes_of()["policy"]
 
 
 def test_an_unknown_robot_is_refused_with_those_there_are():
@@ -178,10 +265,43 @@ def test_tabletop_without_a_checkpoint_runs_random_weights(launch):
 
 @pytest.mark.ros
 @pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_widowx_with_its_driver(launch, graph, tmp_path, capsys):
+    use_interfaces("interbotix_xs_msgs")
+    arm = FakeInterbotix(graph, "/wx250s/")
+    try:
+        arm.describe()
+        running = launch("widowx", f"robot:={widowx_config(tmp_path)}", "policy:=false", "recording:=true")
+        wait_until(lambda: running.pids_of("recorder"), "recorder")
+        assert not running.pids_of("policy")
+        arguments = ["check-directions", str(widowx_config(tmp_path)), "--yes", "--timeout", "90"]
+        assert cli.main(arguments) == 0, capsys.readouterr()
+        # The gripper stayed as it was measured: open.
+        assert {msg.cmd for msg in arm.grippers.messages} == {250.0}
+    finally:
+        arm.close()
+
+
+@pytest.mark.ros
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_franka_with_its_driver(launch, graph, capsys):
+    use_interfaces("franka_msgs")
+    arm = FakeFranka(graph)
+    try:
+        launch("franka", "policy:=false")
+        assert cli.main(["check-directions", "franka", "--yes", "--timeout", "90"]) == 0, capsys.readouterr()
+        assert [goal.width for goal in arm.gripper_goals] == [0.08]
+    finally:
+        arm.close()
+
+
+@pytest.mark.ros
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", ["widowx", "franka"])
 def test_robots_come_up_without_hardware(launch, name):
-    launch(name, "autostart:=false")
+    launch(name, "autostart:=false", "adapter:=delta", "gripper:=none")
     with DreamVLA() as robot:
         wait_until(lambda: robot.controller_state is not None, "controller")
         assert robot.controller_state.mode == ControllerState.NO_STATE

@@ -29,6 +29,9 @@ _DISCOVERY_S = 1.0
 _SETTLED_M, _SETTLED_RAD, _SETTLED_S = 0.0005, 0.003, 0.4
 _LONGEST_S = 8.0
 _OPEN = 0.5
+# A motion goes in pieces, each far shorter than the age at which the controller drops what is left of a chunk,
+# so that it is whole on a slow machine too.
+_PIECES = 4
 
 
 class MotionRefusedError(RuntimeError):
@@ -110,18 +113,19 @@ class DirectionCheck:
         self._heartbeat.announce(goal_id, f"check directions: {probe.name}")
         try:
             self._wait_for_goal(goal_id)
-            self._chunks.publish(self._chunk(probe, goal_id, before))
-            self._wait_for_end(goal_id, tell)
+            for number in range(1, _PIECES + 1):
+                self._chunks.publish(self._chunk(probe, goal_id, number, before))
+                self._wait_for_end(goal_id, number, tell)
             after = self._settle()
         finally:
             self._heartbeat.withdraw(goal_id)
         return before.pose, after
 
-    def _chunk(self, probe: Probe, goal_id: bytes, state: RobotState) -> ActionChunkMsg:
-        steps = max(2, round(DURATION_S * self._embodiment.action.rate))
-        # The controller drops what is left of a chunk at a certain age; its last step must come well before.
-        period_s = min(DURATION_S, 0.6 * self._embodiment.timing.chunk_max_age) / steps
-        step, still = np.tile(probe.vector / steps, (steps, 1)), np.zeros((steps, 3))
+    def _chunk(self, probe: Probe, goal_id: bytes, number: int, state: RobotState) -> ActionChunkMsg:
+        duration_s = DURATION_S / _PIECES
+        steps = max(2, round(duration_s * self._embodiment.action.rate))
+        period_s = duration_s / steps
+        step, still = np.tile(probe.vector / (_PIECES * steps), (steps, 1)), np.zeros((steps, 3))
         # The gripper stays as it is; where nobody knows how it is, it opens.
         opening = 1.0 if state.gripper is None or state.gripper >= _OPEN else 0.0
         chunk = ActionChunk(
@@ -131,7 +135,7 @@ class DirectionCheck:
             period_s,
             self._spinning.node.get_clock().now().nanoseconds,
             goal_id,
-            1,
+            number,
         )
         return chunk_to_msg(
             chunk,
@@ -147,20 +151,19 @@ class DirectionCheck:
             self._require_motion(deadline, "the controller does not take up the goal")
             time.sleep(_POLL_S)
 
-    def _wait_for_end(self, goal_id: bytes, tell: Callable[[str], None]) -> None:
+    def _wait_for_end(self, goal_id: bytes, number: int, tell: Callable[[str], None]) -> None:
         deadline = time.monotonic() + _LONGEST_S
-        told, executed = "", False
+        told = ""
         while True:
             state = self._controller
             if state is not None and self._is_of(goal_id):
-                executed = executed or state.mode == ControllerState.EXECUTING
-                if executed and state.mode != ControllerState.EXECUTING:
-                    return
-                if state.message != told and state.cause != ControllerState.CAUSE_WAITING_FOR_CHUNK:
-                    told = state.message
-                    tell(told)
                 if state.chunks_refused:
                     raise MotionRefusedError(f"the controller refuses: {state.message}")
+                if state.chunks_accepted >= number and state.mode != ControllerState.EXECUTING:
+                    return
+                if state.message != told and state.mode == ControllerState.EXECUTING:
+                    told = state.message
+                    tell(told)
             self._require_motion(deadline, "the controller does not carry out the motion")
             time.sleep(_POLL_S)
 
