@@ -14,6 +14,7 @@ from dream_vla_ros.planning.calibration import (
     CalibrationError,
     accuracy,
     expected_calibration_error,
+    fit_held_out,
     fit_temperature,
 )
 
@@ -100,3 +101,23 @@ def test_a_temperature_out_of_range_is_refused(tmp_path, temperature: float):
     (tmp_path / FILE_NAME).write_text(json.dumps(data))
     with pytest.raises(CalibrationError):
         Calibration.load(tmp_path)
+
+
+def test_errors_are_measured_on_scenes_it_was_not_fitted_on():
+    rng = np.random.default_rng(0)
+    scenes = np.repeat(np.arange(300), 20)
+    log_odds = rng.normal(0, 2, len(scenes))
+    right = rng.random(len(scenes)) < 1 / (1 + np.exp(-log_odds))
+    # Three times too sure of itself.
+    given = 1 / (1 + np.exp(-3 * log_odds))
+    fitted = fit_held_out(given, right, scenes, seed=1)
+    assert fitted.temperature == pytest.approx(3.0, rel=0.25)
+    assert fitted.answers == 3000
+    assert fitted.error_after < 0.05 < fitted.error_before
+
+
+def test_one_scene_is_no_held_out_split():
+    with pytest.raises(CalibrationError, match="two scenes"):
+        fit_held_out([0.2, 0.8], [False, True], [0, 0])
+    with pytest.raises(CalibrationError, match="equal rows"):
+        fit_held_out([0.2, 0.8], [False, True], [0])

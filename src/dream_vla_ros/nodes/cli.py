@@ -45,6 +45,7 @@ COMMANDS = (
     Command("inspect", "draw a bag or a training set, and warn", "dream_vla_ros.data.cli_inspect"),
     Command("finetune", "train a checkpoint on training sets", "dream_vla_ros.nodes.cli_finetune"),
     Command("evaluate", "try a checkpoint on the simulated arm", "dream_vla_ros.nodes.cli_evaluate"),
+    Command("calibrate", "calibrate a checkpoint's answers", "dream_vla_ros.nodes.cli_calibrate"),
     Command("merge", "fold a LoRA adapter into its checkpoint", "dream_vla_ros.nodes.cli_merge"),
     Command("recover", "make a whole bag of one that was cut off", "dream_vla_ros.data.cli_recover"),
 )

@@ -35,9 +35,10 @@ class Calibration:
     """How to turn a network's probability of yes into one that can be relied on.
 
     :param temperature: The log-odds are divided by it; above 1 makes answers less sure.
-    :param error_before: Expected calibration error of the answers it was fitted on, as the network gave them.
+    :param error_before: Expected calibration error as the network gave the answers.
     :param error_after: The same with the temperature.
-    :param answers: How many answers it was fitted on.
+    :param answers: How many answers the errors are of: those it was fitted on, or, from :func:`fit_held_out`,
+        others.
     """
 
     temperature: float
@@ -107,6 +108,37 @@ def fit_temperature(probabilities: ArrayLike, truths: ArrayLike) -> Calibration:
         expected_calibration_error(given, right),
         expected_calibration_error(expit(log_odds / temperature), right),
         len(given),
+    )
+
+
+def fit_held_out(
+    probabilities: ArrayLike, truths: ArrayLike, scenes: ArrayLike, *, seed: int = 0
+) -> Calibration:
+    """Fit a temperature on half of the scenes, and measure what it is worth on the other half.
+
+    :param probabilities: (answers,) probabilities of yes, as the network gave them.
+    :param truths: (answers,) whether yes was right.
+    :param scenes: (answers,) which scene each is about: answers about one scene are no test of each other.
+    :param seed: Of the split.
+    :returns: With the errors of the half it was not fitted on.
+    :raises CalibrationError: If shapes or values do not fit, or there are too few scenes or answers.
+    """
+    given, right = _checked(probabilities, truths)
+    which = np.asarray(scenes)
+    if which.shape != given.shape:
+        raise CalibrationError(f"scenes {which.shape} and probabilities {given.shape} must be two equal rows")
+    known = np.unique(which)
+    if len(known) < 2:
+        raise CalibrationError("calibration needs two scenes or more: one half to fit on, one to test on")
+    fitted = np.random.default_rng(seed).permutation(known)[: len(known) // 2]
+    inside = np.isin(which, fitted)
+    temperature = fit_temperature(given[inside], right[inside]).temperature
+    tested, truth = given[~inside], right[~inside]
+    return Calibration(
+        temperature,
+        expected_calibration_error(tested, truth),
+        expected_calibration_error(expit(_log_odds(tested) / temperature), truth),
+        len(tested),
     )
 
 
