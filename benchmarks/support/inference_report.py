@@ -12,9 +12,9 @@ from . import report
 class Result:
     """One row: who predicted what, and how long it took [ms].
 
-    `cpu_ms` is the processor's time over all threads, which other programs hardly change, `speedup` the median
-    over the turns of the first variant's time by this one's, `limit_ms` the least time of the exact products,
-    `difference` the largest one of an action to the published algorithm's.
+    `cpu_ms` is the processor's time over all threads, which other programs hardly change, `speedup` the
+    median over the turns of the first variant's time by this one's, `limit_ms` the least time of the exact
+    products, `difference` the largest one of an action to the published algorithm's.
     """
 
     part: str
