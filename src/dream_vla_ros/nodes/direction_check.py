@@ -29,8 +29,8 @@ _DISCOVERY_S = 1.0
 _SETTLED_M, _SETTLED_RAD, _SETTLED_S = 0.0005, 0.003, 0.4
 _LONGEST_S = 8.0
 _OPEN = 0.5
-# A motion goes in pieces, each far shorter than the age at which the controller drops what is left of a chunk,
-# so that it is whole on a slow machine too.
+# A motion goes in pieces, each far shorter than the age at which the controller drops what is left of a
+# chunk, so that it is whole on a slow machine too.
 _PIECES = 4
 
 

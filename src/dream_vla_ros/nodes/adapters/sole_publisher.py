@@ -25,6 +25,8 @@ _UNKNOWN = "_NODE_NAME_UNKNOWN_"
 class SolePublisher:
     """A publisher of stamped commands that says so when it is not the only one on its topic.
 
+    Takes a moment to make: until those who were there before are discovered.
+
     Anyone else who offers the topic counts. Another node of this very name, or of a name not known yet,
     counts once it speaks: one that does not may have died, and its entry goes from the graph after a while.
 
@@ -37,11 +39,13 @@ class SolePublisher:
         self._publisher = node.create_publisher(kind, topic, _DEPTH)
         self._sent: deque[tuple[int, int]] = deque(maxlen=_SENT_KEPT)
         self._lock = threading.Lock()
-        self._made_s = time.monotonic()
-        self._heard_s = -_HEARD_S
-        self._problem = f"still looking for other publishers on {self.topic_name}"
+        self._heard_s = float("-inf")
+        self._problem = ""
         node.create_subscription(kind, topic, self._on_message, QoSProfile(depth=_DEPTH))
         node.create_timer(_LOOK_PERIOD_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        # Nothing is commanded before it is known who else is there.
+        time.sleep(_DISCOVERY_S)
+        self._look()
 
     @property
     def topic_name(self) -> str:
@@ -62,8 +66,6 @@ class SolePublisher:
 
     def _look(self) -> None:
         now_s = time.monotonic()
-        if now_s - self._made_s < _DISCOVERY_S:
-            return
         own = self._node.get_fully_qualified_name()
         names = {
             f"{info.node_namespace.rstrip('/')}/{info.node_name}"
