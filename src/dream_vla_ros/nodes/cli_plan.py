@@ -47,8 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     from dream_vla_ros.nodes.planner_parameters import Mode
     from dream_vla_ros.nodes.spinning_node import NotReadyError
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _interrupt)
     progress = ProgressLine(sys.stdout, enabled=not arguments.quiet)
     asked: dict[str, Any] = {
         "domain": arguments.domain,
