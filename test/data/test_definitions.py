@@ -11,6 +11,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from dream_vla_ros.data.definitions import Definitions
 from dream_vla_ros.data.errors import DataError
+from dream_vla_ros.data.messages import Decoder, UndecodableError
 
 OWN = Path(__file__).parents[2] / "src" / "dream_vla_msgs"
 
@@ -67,3 +68,23 @@ def test_hashes_are_those_of_ros():
 def test_types_that_are_nowhere_are_named(prefix):
     with pytest.raises(DataError, match="nothing defines secret_msgs/msg/Plan.*source its workspace"):
         Definitions([prefix]).topic("/plan", "secret_msgs/msg/Plan")
+
+
+@pytest.mark.parametrize("unused", [b"", b"\0", b"\xff\xff\xff\xff", b"\x01\x02\x03\x04\x05\x06\x07\x08"])
+def test_bytes_that_a_serialiser_left_unused_are_cut_off(recorded, unused: bytes):
+    definitions = Definitions([])
+    for kind in ("sensor_msgs/msg/JointState", "geometry_msgs/msg/PoseStamped", "sensor_msgs/msg/Image"):
+        one = next(one for one in recorded if one.type == kind)
+        definitions.topic(one.topic, kind)
+        exact = definitions.exact(kind, one.data + unused)
+        assert one.data.startswith(exact)
+        assert len(one.data) - len(exact) < 4
+
+
+def test_messages_with_unused_bytes_are_read(recorded):
+    decoder = Decoder([])
+    one = next(one for one in recorded if one.type == "sensor_msgs/msg/JointState")
+    for unused in (b"", b"\xff\xff\xff", b"\xff\xff\xff\xff", b"\xff" * 7):
+        assert list(decoder.decode(one.data + unused, one.type).name) == ["left_finger", "right_finger"]
+    with pytest.raises(UndecodableError):
+        decoder.decode(one.data + b"\xff" * 12, one.type)

@@ -43,6 +43,18 @@ class Definitions:
             raise DataError(f"definition of {type_name} for {name} is incomplete: {error}") from error
         return StoredTopic(name, type_name, definition=text, type_hash=type_hash, qos=qos)
 
+    def exact(self, type_name: str, data: bytes) -> bytes:
+        """Return a serialised message without the bytes that its serialiser left unused at the end.
+
+        ``rclpy.serialization`` leaves up to eight, and strict readers refuse such messages.
+
+        :param type_name: Of a topic described before.
+        :param data: CDR, little endian.
+        """
+        kind = self._store.get_msgdef(type_name)
+        _, end = kind.deserialize_cdr_le(memoryview(data)[4:], 0, kind.cls, self._store)
+        return data[: 4 + end]
+
     def _load(self, type_name: str) -> None:
         if type_name in self._store.fielddefs:
             return

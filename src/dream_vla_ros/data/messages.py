@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterable
 from typing import Any
 
+from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.base import TypesysError
 
@@ -15,6 +16,8 @@ from dream_vla_ros.data.storage import HEAD_BYTES, StoredTopic
 _HEADER_TYPE = "std_msgs/msg/Header"
 _IDL_SEPARATOR = "=" * 80 + "\n"
 _NS_PER_S = 1_000_000_000
+# Recorders that serialise in Python (rclpy.serialization) leave this many bytes, beside padding, at the end.
+_UNUSED_BYTES = 4
 
 
 class UndecodableError(DataError):
@@ -63,7 +66,12 @@ class Decoder:
         if not self.knows(type_name):
             raise UndecodableError(f"nothing defines the type {type_name}")
         try:
-            return self._store.deserialize_cdr(data, type_name)
+            try:
+                return self._store.deserialize_cdr(data, type_name)
+            except SerdeError:
+                if len(data) <= _UNUSED_BYTES + HEAD_BYTES:
+                    raise
+                return self._store.deserialize_cdr(data[:-_UNUSED_BYTES], type_name)
         # Damaged bytes make generated code fail in ways no one lists: lengths, indices, text, memory.
         except Exception as error:
             raise UndecodableError(f"bytes are no {type_name}: {error!r}") from error

@@ -91,7 +91,8 @@ class ImageEncoder:
         while (item := self._queue.get()) is not None:
             topic, data, received_ns = item
             try:
-                self._keep(self._described_as(topic), self._encode(data, topic.name), received_ns)
+                described, encoded = self._described_as(topic), self._encode(data, topic.name)
+                self._keep(described, self._definitions.exact(described.type, encoded), received_ns)
             except (ImageError, ValueError, cv2.error) as error:
                 self._lose(self.name_of(topic), str(error))
             finally:

@@ -24,7 +24,8 @@ class TapePublisher:
 
     def publish(self, message: Any) -> None:
         """Write a message, received at the tape's present time."""
-        self._tape.write(self._topic, bytes(serialize_message(message)))
+        if self._tape.listens_to(self._topic.name):
+            self._tape.write(self._topic, bytes(serialize_message(message)))
 
     def get_subscription_count(self) -> int:
         """Return how many listen: the tape, where the topic is to be recorded."""
@@ -78,8 +79,7 @@ class Tape:
 
     def write(self, topic: StoredTopic, data: bytes) -> None:
         """Take a serialised message."""
-        if not self.listens_to(topic.name):
-            return
+        data = self._definitions.exact(topic.type, data)
         if self._writer is None:
             self._kept.append((topic, data))
             return
