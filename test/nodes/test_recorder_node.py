@@ -232,7 +232,7 @@ def test_a_recorder_told_to_end_closes_its_bag(graph: Graph, tmp_path: Path):
     assert process.stop(signal.SIGTERM) == 0
     known = metadata_of(began.uri)
     assert known.state is RecordingState.FINISHED
-    assert known.success is None
+    assert known.success is False
     assert "ended" in known.notes
 
 

@@ -98,10 +98,10 @@ class RecorderNode(Node):
         )
 
     def end(self) -> None:
-        """Close what is open, as an episode of which nobody said how it went."""
+        """Close what is open, as an episode that failed: nobody said that its task was done."""
         if self.recorder.name:
             self.get_logger().warning(f"{self.recorder.name} ends with the recorder")
-            self._stop(None, "the recorder was ended during the episode")
+            self._stop(False, "the recorder was ended during the episode")
         self._encoder.close()
 
     def missing(self) -> list[str]:
