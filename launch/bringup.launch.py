@@ -8,6 +8,7 @@ from launch.actions import OpaqueFunction, RegisterEventHandler
 from launch.event_handlers import OnProcessStart
 from launch_ros.actions import Node
 
+from dream_vla_ros.embodiment import Embodiment
 from dream_vla_ros.nodes.launching import BRINGUP, Given, declare
 from dream_vla_ros.nodes.resources import robot_config, share_folder
 
@@ -47,7 +48,7 @@ def launch_nodes(context):
     if given.truth("visualizer") or given.truth("rviz"):
         others.append(node("visualizer", common))
     if given.truth("rviz"):
-        others.append(rviz(given, common))
+        others.append(rviz(given, config, common))
     # The one that holds the arm comes first.
     first = RegisterEventHandler(OnProcessStart(target_action=controller, on_start=others))
     return [first, controller] if others else [controller]
@@ -69,15 +70,16 @@ def policy(given, managed, node):
     )
 
 
-def rviz(given, common):
-    """Return RViz, in the robot's namespace, so that its relative topics are the robot's."""
+def rviz(given, config, common):
+    """Return RViz, in the robot's namespace and base frame, so that relative topics are the robot's."""
+    layout = str(share_folder() / "config" / "rviz" / "dream_vla.rviz")
     return Node(
         package="rviz2",
         executable="rviz2",
         name="rviz",
         namespace=given["namespace"],
         parameters=[common],
-        arguments=["-d", str(share_folder() / "config" / "rviz" / "dream_vla.rviz")],
+        arguments=["-d", layout, "-f", Embodiment.from_file(config).frames.base],
         output="screen",
     )
 
