@@ -25,7 +25,7 @@ from dream_vla_ros.data.bag_writer import BagWriter
 from dream_vla_ros.data.episode_metadata import EpisodeMetadata
 from dream_vla_ros.data.recorded_topics import recorded_topics
 from dream_vla_ros.embodiment import Embodiment
-from dream_vla_ros.nodes import controller_node, state_source
+from dream_vla_ros.nodes import controller_node, expert_node, policy_inputs, state_source
 from dream_vla_ros.nodes.controller_node import ControllerNode
 from dream_vla_ros.nodes.conversions import chunk_to_msg, time_to_msg, uuid_to_msg
 from dream_vla_ros.nodes.demonstration import BLOCKS_EVERY, EPOCH_NS, Demonstrator
@@ -71,6 +71,8 @@ def read(path: Path) -> dict[str, list[object]]:
     found: dict[str, list[object]] = {}
     with AnyReader([path]) as reader:
         for connection, _, data in reader.messages():
+            # Readers that know nothing of ROS must be able to read it, too.
+            reader.deserialize(data, connection.msgtype)
             message = deserialize_message(bytes(data), message_class(connection.msgtype))
             found.setdefault(connection.topic, []).append(message)
     return found
@@ -130,13 +132,13 @@ def test_the_graph_records_the_same(graph: Graph, tmp_path: Path, monkeypatch: p
     fast_path, counts = record_fast(tmp_path / "fast", robot)
     fast = read(fast_path)
     goal_id = bytes(np.asarray(fast["/active_goal"][0].goal_id.uuid, dtype=np.uint8))
-    # Rates of the controller's reports count on the steady clock; here it goes with the simulation.
+    # Rates of reports and ages of inputs count on the steady clock; here it goes with the simulation.
     steady = SimpleNamespace(ns=0)
     clock = SimpleNamespace(
         monotonic_ns=lambda: steady.ns, monotonic=lambda: steady.ns * 1e-9, sleep=time.sleep
     )
-    monkeypatch.setattr(controller_node, "time", clock)
-    monkeypatch.setattr(state_source, "time", clock)
+    for module in (controller_node, state_source, expert_node, policy_inputs):
+        monkeypatch.setattr(module, "time", clock)
     steps = Lockstep(graph, robot, tmp_path / "graph", goal_id)
     try:
         path = run(steps, counts, steady)
