@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dream_vla_ros.model import PreviousChunk
+if TYPE_CHECKING:
+    from dream_vla_ros.model import PreviousChunk
 
 # Motion numbers of an action; the last number is the gripper, which is never averaged.
 _MOTION_NUMBERS = 6
@@ -41,6 +43,9 @@ def previous_chunk(
     :param guidance_limit: As :class:`~dream_vla_ros.model.PreviousChunk` has it.
     :returns: None if nothing is left.
     """
+    # Brings torch, which the scripted expert and a policy node that starts do without.
+    from dream_vla_ros.model import PreviousChunk
+
     position = max(0.0, overlap.elapsed_s / period_s)
     first = int(position + _NO_SHARE)
     share = position - first if position - first > _NO_SHARE else 0.0
