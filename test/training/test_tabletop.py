@@ -117,7 +117,8 @@ def test_stages_make_a_checkpoint_that_the_policy_runs(embodiment, shown, tmp_pa
         assert (tmp_path / stage / WEIGHTS).exists()
         assert len(read_metrics(tmp_path / stage)) == 2
     assert torch.get_num_threads() == before
-    publish_stages(plan, tmp_path, tmp_path / "checkpoint")
+    publish_stages(plan, tmp_path, tmp_path / "checkpoint", ("Success, pick: 1/1",))
+    assert "- Success, pick: 1/1\n" in (tmp_path / "checkpoint" / "README.md").read_text()
     assert sum(path.stat().st_size for path in (tmp_path / "checkpoint").iterdir()) < 20e6
     policy = DreamVLAPolicy.load(ModelSettings(checkpoint=str(tmp_path / "checkpoint")), embodiment)
     assert policy.notes[0].endswith("of 112 x 112 pixels, without JPEG, not cropped")

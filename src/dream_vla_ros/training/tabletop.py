@@ -39,6 +39,8 @@ from dream_vla_ros.training.demonstrations import (
     Recipe,
     write_demonstrations,
 )
+from dream_vla_ros.training.evaluation import Plan as Tries
+from dream_vla_ros.training.evaluation import evaluate, rates
 from dream_vla_ros.training.learners import ActionLearner, Alignment, AlignmentLearner, Feeder
 from dream_vla_ros.training.memory import MALLOC_SETTINGS
 from dream_vla_ros.training.order import SampleOrder
@@ -54,6 +56,10 @@ KEY = "tabletop"
 STAGES = ("alignment", "actions")
 WEIGHTS = "weights.pt"
 DEMONSTRATIONS = "demonstrations"
+_HOW_TRIED = (
+    "Tried as by `dream_vla evaluate`: 4 blocks, unseen scenes, all phrasings, without DDS, latency 0.1 s; "
+    "intervals of 95 %"
+)
 # Matrices of a network this narrow begin larger than the published 7B's, or its first steps teach nothing.
 _INITIAL_SPREAD = 0.05
 
@@ -205,6 +211,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--episodes", type=int, default=Plan().demonstrations.episodes)
     parser.add_argument("--alignment-steps", type=int, default=Plan().alignment.steps)
     parser.add_argument("--action-steps", type=int, default=Plan().actions.steps)
+    parser.add_argument(
+        "--evaluate", type=int, default=50, metavar="N", help="tries of each kind of task for the model card"
+    )
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     plan = _plan(arguments)
@@ -228,15 +237,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         if status := _train_in_processes(arguments.processes, [*given, "--stage", stage]):
             return status
     publish_stages(plan, arguments.work, arguments.out)
+    if arguments.evaluate:
+        tries = Tries(episodes=arguments.evaluate)
+        records = evaluate(arguments.out, embodiment, tries, workers=arguments.processes)
+        told = tuple(f"Success, {kind}: {rate.words}" for kind, rate in rates(records).items())
+        print("\n".join(told))
+        publish_stages(plan, arguments.work, arguments.out, (*told, _HOW_TRIED))
     print(f"wrote {arguments.out}")
     return 0
 
 
-def publish_stages(plan: Plan, work: Path, out: Path) -> None:
+def publish_stages(plan: Plan, work: Path, out: Path, results: Sequence[str] = ()) -> None:
     """Write the checkpoint of stages that are complete.
 
     :param work: Folder of the stages.
     :param out: Checkpoint folder.
+    :param results: What was seen of it, one sentence each, for the model card.
     """
     model = fresh_model(plan, SampleStore(work / DEMONSTRATIONS))
     trained = torch.load(work / STAGES[1] / WEIGHTS, weights_only=True)
@@ -255,6 +271,7 @@ def publish_stages(plan: Plan, work: Path, out: Path) -> None:
             "Data: demonstrations of the scripted expert with recovery noise",
             "Labels of alignment: simulator poses of the blocks, at the words that name them and at the "
             "image tokens, and where the blocks and their outlines are in the images",
+            *results,
         ),
     )
     # Half precision on disk: a third of the size limit, and the weights are small.
