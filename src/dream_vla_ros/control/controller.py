@@ -130,7 +130,7 @@ class Controller:
             self._count_refusal(refusal)
             return refusal
         self._intake.accept(chunk)
-        if self._ensemble is not None:
+        if self._ensemble is not None and not self._goals.taken_over:
             oldest_ns = ros_ns - round(self._timing.chunk_max_age * 1e9)
             chunk = self._ensemble.blend(chunk, self._history.since, oldest_ns)
         self._timeline.load(chunk, skip_s)
