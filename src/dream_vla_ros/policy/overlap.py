@@ -35,8 +35,8 @@ def previous_chunk(
 ) -> PreviousChunk | None:
     """Count the actions of the chunk before from the new observation on.
 
-    Observations fall between steps, so motion is interpolated; the gripper is that of the nearer step. At least
-    one action is frozen: the one under way.
+    Observations fall between steps, so motion is interpolated; the gripper is that of the nearer step. At
+    least one action is frozen: the one under way.
 
     :param actions: (steps, 7) normalised, as they were predicted.
     :param period_s: Time one step takes.
