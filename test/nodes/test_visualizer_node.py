@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from pathlib import Path
 
@@ -87,6 +88,8 @@ def test_motion_is_shown_while_it_goes_on(graph: Graph):
     robot = Robot(graph)
 
     def shown(mode: int, goal_id: bytes, action: int) -> bool:
+        # About as often as a robot does.
+        time.sleep(0.05)
         robot.state(mode, goal_id)
         robot.image()
         last = robot.markers.last
