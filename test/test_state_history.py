@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dream_vla_ros.embodiment import Embodiment
@@ -78,6 +78,7 @@ def test_a_stamp_that_repeats_counts_once_and_the_first_wins():
     assert made.at(120 * MS).pose.position[0] == 120.0
 
 
+@settings(deadline=None)
 @given(
     stamps=st.lists(st.integers(0, 400), min_size=2, max_size=30, unique=True),
     moment=st.integers(0, 400),

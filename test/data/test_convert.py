@@ -166,6 +166,8 @@ def test_the_layout_is_lerobots(converted):
     assert rows[0]["stats/action/count"] == [19]
 
 
+# Several conversions, each with processes of its own, which are slow to start on a busy machine.
+@pytest.mark.timeout(400)
 def test_the_result_does_not_depend_on_processes_or_interruptions(bags, converted, tmp_path):
     expected = tree(converted[ImageStorage.VIDEO])
     script = (

@@ -6,7 +6,7 @@ import hashlib
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dream_vla_ros.data.bag_metadata import BagMetadata, TopicCount, write_atomically
@@ -28,6 +28,7 @@ episodes = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(episodes)
 def test_an_episode_survives_being_stored_as_yaml(episode):
     bag = BagMetadata("mcap", ("a.mcap",), (), custom=episode.to_custom_data())
@@ -44,6 +45,7 @@ topics = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(
     st.lists(topics, max_size=4).map(tuple),
     st.integers(0, 2**62),

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dream_vla_ros.parameters import ParameterError
@@ -77,6 +77,7 @@ def test_what_a_joystick_cannot_mean_is_refused(axes: list[float], buttons: list
         JoyReader(JoyMapping())(axes, buttons)
 
 
+@settings(deadline=None)
 @given(value=st.floats(-2.0, 2.0), band=st.floats(0.0, 0.9))
 def test_deflections_keep_sign_and_bounds_and_begin_at_the_dead_band(value: float, band: float):
     motion = JoyReader(JoyMapping(dead_band=band))(*pad({1: value})).motion

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dream_vla_ros.embodiment import Limits
@@ -199,6 +199,7 @@ def test_an_unknown_gripper_moves_nothing_before_it_is_told():
     assert desk.press(close=True).chunk.gripper[0] == 0.0
 
 
+@settings(deadline=None)
 @given(motion=st.lists(st.floats(-1.0, 1.0), min_size=6, max_size=6))
 def test_no_deflection_is_faster_than_the_settings_or_the_limits(motion: list[float]):
     limits = Limits(linear_speed=0.07)
