@@ -169,7 +169,8 @@ def breakdown(policy: Notes, controller: Notes) -> dict[str, np.ndarray]:
         for name, value in values.items():
             found[name].append(value / 1e6)
     if not found:
-        raise RuntimeError("no prediction went through the whole graph: see whether images arrived")
+        seen = {name: len(noted) for notes in (policy, controller) for name, noted in notes.items()}
+        raise RuntimeError(f"no prediction went through the whole graph; images and stages seen: {seen}")
     return {name: np.array(found[name]) for name in STAGES}
 
 

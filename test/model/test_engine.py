@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 from dream_vla_ros.model import DreamVLAForActionPrediction, ModelInputError, Objective, PreviousChunk
 from dream_vla_ros.model.compact import compact_layers
@@ -144,6 +145,22 @@ def test_prompt_is_reused_between_steps_only_when_asked_for(load, prompts):
         predict(load(Objective.FLOW_MATCHING), prompts[1], steps=1),
         atol=ROUNDING,
     )
+
+
+def test_one_compiled_layer_serves_all_of_its_kind(load, prompts, monkeypatch):
+    """Compiling each layer anew would take minutes on the 7B and pass torch's limit."""
+    compile_module = torch.nn.Module.compile
+    # what is traced is what counts here; a C++ compiler need not be there
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda self, **more: compile_module(self, backend="aot_eager", **more)
+    )
+    torch._dynamo.reset()
+    counters["stats"].clear()
+    shape = {"num_hidden_layers": 5, "vision_config": {"depth": 3}}
+    fast = load(Objective.FLOW_MATCHING, InferenceSettings(compiled=True, bucket=16), **shape)
+    plain = load(Objective.FLOW_MATCHING, **shape)
+    np.testing.assert_allclose(predict(fast, prompts[1]), predict(plain, prompts[1]), atol=ROUNDING)
+    assert counters["stats"]["unique_graphs"] == 3  # vision block, layer, last layer
 
 
 def test_layers_that_are_not_plain_are_left_as_they_are(load, prompts):

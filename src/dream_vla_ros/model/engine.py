@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 # More than any schedule or set of cameras has. Graphs read them, so none is ever dropped for another.
 KEPT_TIMES, KEPT_GRIDS = 2048, 32
+COMPILED_SHAPES = 64
 
 
 class SceneTensors(NamedTuple):
@@ -282,6 +283,9 @@ class Engine:
 
     def _compile(self) -> None:
         """Compile the repeated blocks; one serves all others of its kind."""
+        limits: Any = torch._dynamo.config
+        # One per bucket and kind of layer; beyond the limit torch would quietly go on uncompiled.
+        limits.recompile_limit = max(limits.recompile_limit, COMPILED_SHAPES)
         for block in (*self.model.model.running, *self.model.model.layers, *self.model.visual.blocks):
             block.compile(dynamic=False)
 
