@@ -20,6 +20,7 @@ episodes = st.builds(
     task=texts,
     success=st.none() | st.booleans(),
     notes=texts,
+    operator=texts,
     robot=texts,
     embodiment=texts,
     takeovers=st.lists(takeovers, max_size=3).map(tuple),
