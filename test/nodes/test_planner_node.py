@@ -27,8 +27,14 @@ DOWN = np.array([0.0, 0.7071068, 0.0, 0.7071068])
 STARTING_S = 60.0
 
 
+# On a busy machine the simulation falls behind, which is no fault of the planner.
+PATIENT = {"timing.image_max_age": 2.0, "timing.state_max_age": 1.0, "timing.policy_timeout": 2.0}
+
+
 def start(graph, name, **parameters):
-    return graph.start(f"dream_vla_ros.nodes.{name}_node", parameter_files=[CONFIG], parameters=parameters)
+    return graph.start(
+        f"dream_vla_ros.nodes.{name}_node", parameter_files=[CONFIG], parameters={**PATIENT, **parameters}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +166,7 @@ def test_questions_are_answered_and_other_tasks_refused_while_one_is_carried_out
             if state.last.mode != ControllerState.EXECUTING:
                 return
             with PlannerClient(namespace=module_graph.namespace) as other:
-                ended.append(other.ask(predicates=["(holding yellow)"]))
+                ended.append(other.ask(predicates=["(ontable red)"]))
                 ended.append(other.execute("pick up the green block"))
             raise Interrupted
 
@@ -190,8 +196,9 @@ def test_a_policy_that_disappears_in_the_middle_of_a_plan_ends_the_task(planner,
     assert "no policy that takes" in again.outcome.message
 
 
-def test_without_blocks_the_task_ends_as_stale(planner, robot):
+def test_without_blocks_the_task_ends_as_stale(planner, robot, module_graph):
     robot["sim"].stop(signal.SIGKILL)
+    module_graph.wait(lambda: not planner.ask(predicates=["(clear red)"]).success, what="old blocks")
     result = planner.execute("put the yellow block on the green one")
     assert result.outcome.code == TaskOutcome.STALE_INPUT
     assert "blocks" in result.outcome.message or "state" in result.outcome.message
