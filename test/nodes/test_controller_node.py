@@ -34,7 +34,8 @@ TOLERANCE = 1e-9
 
 @pytest.fixture(scope="module")
 def module_rig(module_graph: Graph) -> Iterator[Rig]:
-    made = Rig(module_graph)
+    # Without fading, so that where a chunk takes over shows in what is commanded.
+    made = Rig(module_graph, parameters={"fade_time": 0.0})
     yield made
     made.close()
 
