@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 from controller_rig import CONFIG, SECOND, Rig, motion_of
 from diagnostic_msgs.msg import DiagnosticArray
-from ros_graph import Graph
+from ros_graph import Graph, Recorder
 from sensor_msgs.msg import Joy
 from std_srvs.srv import Trigger
 
-from dream_vla_msgs.msg import ControllerState
-from dream_vla_ros.nodes.conversions import time_from_msg, uuid_from_msg
+from dream_vla_msgs.msg import ActionChunk, ActiveGoal, ControllerState
+from dream_vla_ros.nodes.conversions import time_from_msg, uuid_from_msg, vector_from_msg
 from dream_vla_ros.teleop.operator import READY
 
 pytestmark = pytest.mark.ros
 
 STOP_S = 0.2
-JOY_TIMEOUT_S = 0.2
-# How long what was sent ahead may go on before the first tick that knows of the release or silence.
+# From the teleoperation's word to the first tick that heeds it.
 NOTICE_S = 0.15
 DEAD_MAN, OPEN, CLOSE, HAND_BACK = 4, 1, 0, 3
 
@@ -84,45 +83,69 @@ def take_over(rig: Rig, stick: Stick) -> None:
     stick.hold(DEAD_MAN, x=1.0)
 
 
-def check_stood_soon(rig: Rig, since_ns: int, within_s: float) -> None:
-    """Assert that the arm was told to move no later than some time after a moment."""
+def check_stood_soon(rig: Rig, since_ns: int) -> None:
+    """Assert that the arm stood soon after the teleoperation said so, by the stamps of both."""
     rig.wait_rest()
     moving = [d for d in rig.deltas_since(since_ns) if motion_of(d).any()]
     if moving:
-        assert (time_from_msg(moving[-1].header.stamp) - since_ns) / SECOND <= within_s
+        assert (time_from_msg(moving[-1].header.stamp) - since_ns) / SECOND <= NOTICE_S + STOP_S
 
 
-def test_a_human_drives_and_the_arm_stands_when_he_lets_go(rig: Rig, stick: Stick):
+def said_to_stand(chunks: Recorder, goals: Recorder, since_ns: int, graph: Graph) -> int:
+    """Return when the teleoperation first asked for rest, or gave the arm back, after a moment."""
+
+    def first() -> list[int]:
+        still = [msg for msg in chunks.messages if not any(vector_from_msg(msg.steps[0].translation))]
+        ended = [msg for msg in goals.messages if not msg.active]
+        stamps = [time_from_msg(msg.header.stamp) for msg in (*still, *ended)]
+        return sorted(stamp for stamp in stamps if stamp > since_ns)
+
+    return graph.wait(first, what="the teleoperation to ask for rest")[0]
+
+
+@pytest.fixture
+def said(graph: Graph) -> Callable[[int], int]:
+    """Give a function that tells when the teleoperation asked for rest after a moment."""
+    chunks = graph.record(ActionChunk, "teleop/action_chunk")
+    goals = graph.record(ActiveGoal, "teleop/active_goal")
+    return lambda since_ns: said_to_stand(chunks, goals, since_ns, graph)
+
+
+def test_a_human_drives_and_the_arm_stands_when_he_lets_go(
+    rig: Rig, stick: Stick, said: Callable[[int], int]
+):
     stick.hold(x=1.0)
     take_over(rig, stick)
     limit = 0.1 * 0.02 + 1e-9
     released = stick.hold(x=1.0)
     rig.states.wait(lambda s: not s.taken_over)
-    check_stood_soon(rig, released, NOTICE_S + STOP_S)
+    check_stood_soon(rig, said(released))
     steps = [motion_of(delta) for delta in rig.deltas.messages]
     assert max(np.linalg.norm(step) for step in steps) <= limit
     assert max(step[0] for step in steps) == pytest.approx(0.1 * 0.02)
     assert rig.deltas.last.gripper == 1.0
 
 
-def test_a_joystick_that_falls_silent_stops_the_arm(rig: Rig, stick: Stick):
+def test_a_joystick_that_falls_silent_stops_the_arm(rig: Rig, stick: Stick, said: Callable[[int], int]):
     take_over(rig, stick)
     stick.speaking = False
     silent = rig.graph.now_ns()
     rig.states.wait(lambda s: not s.taken_over)
-    check_stood_soon(rig, silent, JOY_TIMEOUT_S + NOTICE_S + STOP_S)
+    check_stood_soon(rig, said(silent))
 
 
-def test_a_take_over_in_a_goal_and_the_hand_back(rig: Rig, stick: Stick, graph: Graph):
+def test_a_take_over_in_a_goal_and_the_hand_back(
+    rig: Rig, stick: Stick, graph: Graph, said: Callable[[int], int]
+):
     rig.begin()
     rig.give((0.0, 0.01, 0.0), steps=10, period_s=0.2)
     rig.wait_mode(ControllerState.EXECUTING)
     take_over(rig, stick)
     # The policy goes on predicting; nothing of it moves the arm.
-    since = graph.now_ns() + SECOND // 2
     rig.give((0.0, 0.01, 0.0), steps=10, period_s=0.2)
-    released = stick.hold()
-    check_stood_soon(rig, released, NOTICE_S + STOP_S)
+    stood = said(stick.hold())
+    check_stood_soon(rig, stood)
+    since = stood + round((NOTICE_S + STOP_S) * SECOND)
     rig.states.wait(lambda s: s.taken_over and time_from_msg(s.header.stamp) > since + SECOND)
     assert not any(motion_of(delta).any() for delta in rig.deltas_since(since))
     assert rig.state.taken_over

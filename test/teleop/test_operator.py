@@ -42,7 +42,9 @@ class Desk:
 
     def press(self, motion: np.ndarray = FORWARD, **what: bool) -> Drive:
         self.intent = Intent(motion, dead_man=True, **what)
-        return self.tick()
+        drive = self.tick()
+        # The controller names the goal before it gets chunks.
+        return self.tick() if drive.goal_id is not None and drive.chunk is None else drive
 
     def release(self, **what: bool) -> Drive:
         self.intent = Intent(FORWARD, dead_man=False, **what)
@@ -143,6 +145,25 @@ def test_after_an_emergency_stop_the_switch_must_be_pressed_anew(desk: Desk):
     assert desk.press().goal_id == bytes([2]) * 16
 
 
+def test_no_chunk_overtakes_its_goal(desk: Desk):
+    desk.controller_follows = False
+    drive = desk.press()
+    assert drive.goal_id is not None
+    assert drive.chunk is None
+    desk.controller_follows = True
+    desk.tick()
+    assert desk.tick().chunk is not None
+
+
+def test_handed_back_from_outside_a_switch_that_is_held_must_be_pressed_anew(desk: Desk):
+    desk.view = View(policy_active=True, gripper=1.0)
+    desk.press()
+    desk.operator.hand_back()
+    assert desk.press() == Drive()
+    desk.release()
+    assert desk.press().goal_id is not None
+
+
 def test_a_controller_that_does_not_follow_ends_it(desk: Desk):
     desk.controller_follows = False
     desk.press()
@@ -207,7 +228,8 @@ def test_no_deflection_is_faster_than_the_settings_or_the_limits(motion: list[fl
     operator.hear(Intent(np.zeros(6), dead_man=False), 0)
     operator.tick(0, 0, View(gripper=1.0))
     operator.hear(Intent(np.array(motion), dead_man=True), 1)
-    chunk = operator.tick(1, 1, View(gripper=1.0)).chunk
+    operator.tick(1, 1, View(gripper=1.0))
+    chunk = operator.tick(1, 1, View(gripper=1.0, goal_id=bytes([1]) * 16)).chunk
     assert chunk is not None
     assert np.all(np.linalg.norm(chunk.translation, axis=1) <= 0.07 * chunk.period_s * (1 + 1e-9))
     assert np.all(np.linalg.norm(chunk.rotation, axis=1) <= 0.6 * chunk.period_s * (1 + 1e-9))

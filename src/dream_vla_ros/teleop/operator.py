@@ -70,7 +70,7 @@ class Drive:
     """What to tell the controller.
 
     :param goal_id: The human's goal; None where he does not have the arm.
-    :param chunk: Motion; None where he does not have the arm.
+    :param chunk: Motion; None where he does not have the arm, or the controller does not know yet.
     """
 
     goal_id: bytes | None = None
@@ -117,6 +117,7 @@ class Operator:
         self._fault = "no message of the joystick yet"
         self._armed = False
         self._goal_id: bytes | None = None
+        self._followed = False
         self._named_ns = 0
         self._chunk_id = 0
         self._gripper: float | None = None
@@ -137,8 +138,8 @@ class Operator:
         self._intent, self._fault = None, problem
 
     def hand_back(self) -> None:
-        """Give the arm back."""
-        self._leave("handed back", armed=self._armed)
+        """Give the arm back; a switch that is held meanwhile must be pressed anew."""
+        self._leave("handed back", armed=False)
 
     def tick(self, ros_ns: int, steady_ns: int, view: View) -> Drive:
         """Decide what to tell the controller now."""
@@ -168,6 +169,9 @@ class Operator:
         if not pressed and (edge_hand or not view.policy_active):
             self._leave("handed back" if edge_hand else "", armed=self._armed)
             return Drive()
+        if not self._followed:
+            # Chunks that overtake their goal on its own topic would count as strangers.
+            return Drive(self._goal_id)
         moving = pressed and self._armed and intent is not None
         if moving and intent is not None:
             self._grip(intent, edge_toggle)
@@ -193,13 +197,14 @@ class Operator:
             self.message = "the gripper's opening is not known: press open or close with the dead-man switch"
             return
         self._goal_id, self._chunk_id, self._named_ns = self._new_id(), 0, steady_ns
+        self._followed = False
 
     def _leave(self, message: str, *, armed: bool) -> None:
         self._goal_id, self._armed, self.message = None, armed, message or self._fault
 
     def _watch_controller(self, view: View, steady_ns: int) -> None:
         if view.goal_id == self._goal_id:
-            self._named_ns = steady_ns
+            self._named_ns, self._followed = steady_ns, self.in_charge
         elif self.in_charge and steady_ns - self._named_ns > _DISOWNED_AFTER_S * 1e9:
             self._leave(
                 "the controller does not follow; release the dead-man switch and press it anew", armed=False
