@@ -263,7 +263,7 @@ def publish_stages(plan: Plan, work: Path, out: Path, results: Sequence[str] = (
         title="Dream-VLA for the simulated tabletop",
         summary="A small model of the Dream-VLA layout for the simulated arm of this package. It picks, "
         "stacks and pushes blocks by their colours, in simulation only.",
-        configuration=configuration_of(asdict(plan)),
+        configuration=configuration_of(asdict(plan) | {"layout": plan.layout.name, "embodiment": KEY}),
         embodiment=plan.embodiment.read_text(encoding="utf-8"),
         stages=[(stage, work / stage) for stage in STAGES],
         base="random weights",
