@@ -78,6 +78,7 @@ def plot(results: list[Result], out: Path) -> None:
                 r.p25_ms,
                 r.p75_ms,
                 own[0].limit_ms,
+                r.speedup,
             )
             for r in own
         ]

@@ -17,10 +17,11 @@ def markdown(rows: Sequence[Any], columns: dict[str, Callable[[Any], str]]) -> s
     return "\n".join(lines)
 
 
-def bars(panels: dict[str, Sequence[tuple[str, float, float, float, float]]], path: Path) -> None:
+def bars(panels: dict[str, Sequence[tuple[str, float, float, float, float, float]]], path: Path) -> None:
     """Draw one panel of horizontal bars per setting.
 
-    :param panels: Title to rows of name, median, lower and upper quartile, and least possible time [ms].
+    :param panels: Title to rows of name, median, lower and upper quartile, least possible time [ms],
+        and speed-up.
     """
     from matplotlib import pyplot
 
@@ -35,13 +36,12 @@ def bars(panels: dict[str, Sequence[tuple[str, float, float, float, float]]], pa
         spread = [[row[1] - row[2] for row in rows], [row[3] - row[1] for row in rows]]
         axis.barh(places, medians, xerr=spread, capsize=2, color="#4477aa")
         axis.axvline(rows[0][4], color="#cc3311", linestyle="--", label="least time of the exact products")
-        for place, median in zip(places, medians, strict=True):
-            axis.text(
-                median, place, f"  {median:.0f} ms, {medians[0] / median:.2f}x", va="center", fontsize=8
-            )
+        for place, row in zip(places, rows, strict=True):
+            text = f"  {row[1]:.0f} ms, {row[5]:.2f}x"
+            axis.text(max(row[1], row[3]), place, text, va="center", fontsize=8)
         axis.set_yticks(places, [row[0] for row in rows])
         axis.invert_yaxis()
-        axis.set_xlim(0, 1.35 * max(medians))
+        axis.set_xlim(0, 1.4 * max(row[3] for row in rows))
         axis.set_xlabel("time per chunk [ms], median and quartiles")
         axis.set_title(title, fontsize=10)
         axis.legend(fontsize=8, loc="lower right")
