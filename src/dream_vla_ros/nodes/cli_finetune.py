@@ -54,9 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--lora-rank", type=int, default=32, metavar="N")
     parser.add_argument("--lora-alpha", type=int, default=16, metavar="N")
-    parser.add_argument(
-        "--chunk", type=int, metavar="N", help="actions at once (default: the robot's)"
-    )
+    parser.add_argument("--chunk", type=int, metavar="N", help="actions at once (default: the robot's)")
     group = parser.add_argument_group("optimisation")
     group.add_argument("--steps", type=int, help=f"optimizer steps (default: {DEFAULT_STEPS})")
     group.add_argument(

@@ -207,7 +207,7 @@ def _check(plan: FineTuning) -> None:
     path.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
 
 
-def _told(one: TrainingSet, tell: Callable[[str], object]) -> Callable[[int, int], None]:
+def _told(one: TrainingSet, tell: Callable[[str], object]) -> Callable[[int, int], object]:
     return lambda done, total: tell(f"{one.dataset.path.name}: samples of {done} of {total} frames written")
 
 
