@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dream_vla_ros.model import DreamVLAForActionPrediction, ModelInputError, Objective
+from dream_vla_ros.model.inference_settings import InferenceSettings
 
 GOLDEN_TOLERANCE = 1e-4  # of the golden data, on un-normalised actions
 WRITTEN_OUT_TOLERANCE = 2e-5  # float32 rounding in another order of operations
@@ -24,6 +25,15 @@ GOLDEN_CASES = [
     for objective, all_steps in GOLDEN_STEPS.items()
     for steps in all_steps
 ]
+RUN_AS = (
+    None,
+    replace(InferenceSettings.plain(), fused_weights=True),
+    replace(InferenceSettings.plain(), tables=True),
+    replace(InferenceSettings.plain(), remembered_prompts=2),
+    replace(InferenceSettings.plain(), bucket=16),
+    InferenceSettings.for_device("cuda"),
+)
+"""The plain model, each exact switch by itself, and all that a GPU has on."""
 SHAPES = {
     "grouped heads": {"hidden_size": 48, "num_attention_heads": 6, "num_key_value_heads": 1},
     "every head its own": {"num_key_value_heads": 4, "num_hidden_layers": 1},
@@ -51,11 +61,14 @@ def golden_folder(golden, tmp_path_factory):
     return assemble
 
 
+@pytest.mark.parametrize("settings", RUN_AS, ids=lambda settings: "plain" if settings is None else None)
 @pytest.mark.parametrize(("setup", "objective", "steps"), GOLDEN_CASES)
-def test_same_as_published(golden, golden_folder, setup, objective, steps):
+def test_same_as_published(golden, golden_folder, setup, objective, steps, settings):
     key, chunk = SETUPS[setup]
     data = np.load(golden / f"vla_{setup}.npz")
     model = DreamVLAForActionPrediction.from_pretrained(golden_folder(setup, objective), objective, chunk)
+    if settings is not None:
+        model.optimise(settings)
     proprio = model.normalize_proprio(data["raw_proprio"], key)
     np.testing.assert_allclose(proprio, data["normalized_proprio"], atol=1e-6)
     normalized = model.predict_actions(
