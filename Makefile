@@ -42,7 +42,7 @@ bench: setup ## run the benchmarks
 	@$(ENV) scripts/bench.sh $(ARGS)
 
 demo: setup ## drive the simulated arm and write out/ (EXPERT=1: by the scripted expert; PLAN=1: tasks of several steps)
-	@$(ENV) python -m dream_vla_ros.nodes.demo $(if $(filter-out 0,$(EXPERT)),--expert) $(if $(filter-out 0,$(PLAN)),--plan) $(ARGS)
+	@$(ENV) python -m dream_vla_ros.nodes.demo.main $(if $(filter-out 0,$(EXPERT)),--expert) $(if $(filter-out 0,$(PLAN)),--plan) $(ARGS)
 
 train-tabletop: setup ## train models/tabletop from nothing; goes on where it was stopped
 	@$(ENV) python -m dream_vla_ros.training.tabletop $(ARGS)

@@ -94,16 +94,16 @@ setup(
     cmdclass={"develop": Develop},
     entry_points={
         "console_scripts": [
-            f"sim = {NAME}.nodes.sim_node:main",
-            f"policy = {NAME}.nodes.policy_node:main",
-            f"controller = {NAME}.nodes.controller_node:main",
-            f"expert = {NAME}.nodes.expert_node:main",
-            f"planner = {NAME}.nodes.planner_node:main",
-            f"visualizer = {NAME}.nodes.visualizer_node:main",
-            f"teleop = {NAME}.nodes.teleop_node:main",
-            f"recorder = {NAME}.nodes.recorder_node:main",
-            f"dream_vla = {NAME}.nodes.cli:main",
-            f"demo = {NAME}.nodes.demo:main",
+            f"sim = {NAME}.nodes.sim.node:main",
+            f"policy = {NAME}.nodes.policy.node:main",
+            f"controller = {NAME}.nodes.controller.node:main",
+            f"expert = {NAME}.nodes.policy.expert_node:main",
+            f"planner = {NAME}.nodes.planner.node:main",
+            f"visualizer = {NAME}.nodes.visualizer.node:main",
+            f"teleop = {NAME}.nodes.teleop.node:main",
+            f"recorder = {NAME}.nodes.recorder.node:main",
+            f"dream_vla = {NAME}.nodes.cli.main:main",
+            f"demo = {NAME}.nodes.demo.main:main",
         ]
     },
 )

@@ -21,10 +21,10 @@ import numpy as np
 from support import report
 
 from dream_vla_ros.embodiment import Embodiment
-from dream_vla_ros.nodes.client import DreamVLA
-from dream_vla_ros.nodes.demo_processes import ProcessGroup, choose_domain
+from dream_vla_ros.nodes.client.robot import DreamVLA
+from dream_vla_ros.nodes.demo.processes import ProcessGroup, choose_domain
+from dream_vla_ros.nodes.policy.untrained import untrained_tabletop_checkpoint
 from dream_vla_ros.nodes.resources import TABLETOP, robot_config
-from dream_vla_ros.nodes.untrained import untrained_tabletop_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 PROFILE = ROOT / "config" / "fastdds_cameras.xml"
@@ -88,10 +88,10 @@ def run(arguments: argparse.Namespace, profile: bool) -> dict[str, Any]:
             processes._environment = environment
             os.environ.update({name: value for name, value in kept.items() if value is not None})
             start("empty timer", "support.bench_robot", "timer", "--rate", str(rate))
-            start("controller", "dream_vla_ros.nodes.controller_node", *parameters())
+            start("controller", "dream_vla_ros.nodes.controller.node", *parameters())
             start(
                 "policy",
-                "dream_vla_ros.nodes.policy_node",
+                "dream_vla_ros.nodes.policy.node",
                 *parameters(checkpoint=checkpoint, device="cpu", threads=1, execute_steps=1),
             )
             with DreamVLA() as robot:

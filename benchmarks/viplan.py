@@ -48,7 +48,7 @@ from dream_vla_ros.planning.vlm_grounder import VlmGrounder
 from dream_vla_ros.planning.vlm_planner import VlmPlanner
 
 if TYPE_CHECKING:
-    from dream_vla_ros.nodes.planner_model import DreamVlModel
+    from dream_vla_ros.nodes.planner.model import DreamVlModel
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER_VARIABLE = "DREAM_VLA_VIPLAN"
@@ -247,13 +247,13 @@ def _model(parsed: argparse.Namespace) -> DreamVlModel | None:
     """Load the model that is to see and plan; None for the oracle."""
     folder = parsed.model
     if parsed.untrained:
-        from dream_vla_ros.nodes.untrained import untrained_tabletop_checkpoint
+        from dream_vla_ros.nodes.policy.untrained import untrained_tabletop_checkpoint
 
         folder = untrained_tabletop_checkpoint(parsed.out, "flow_matching", parsed.seed)
     if folder is None:
         return None
-    from dream_vla_ros.nodes.planner_model import DreamVlModel
-    from dream_vla_ros.nodes.planner_model_settings import DreamVlSettings
+    from dream_vla_ros.nodes.planner.model import DreamVlModel
+    from dream_vla_ros.nodes.planner.model_settings import DreamVlSettings
 
     return DreamVlModel.load(
         DreamVlSettings(

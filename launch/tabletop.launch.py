@@ -65,7 +65,7 @@ def launch_nodes(context):
         return [simulation, bringup(given, str(trained), objective)]
     objective, seed = objective or UNTRAINED_OBJECTIVE, given["seed"]
     folder = untrained_tabletop_folder(untrained_parent(), objective, int(seed))
-    command = ["python3", "-m", "dream_vla_ros.nodes.untrained", str(folder.parent)]
+    command = ["python3", "-m", "dream_vla_ros.nodes.policy.untrained", str(folder.parent)]
     write = ExecuteProcess(cmd=[*command, "--objective", objective, "--seed", seed], output="screen")
 
     def start(event, _):

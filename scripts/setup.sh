@@ -118,7 +118,7 @@ fi
 cat >"$venv/bin/dream_vla" <<WRAPPER
 #!/usr/bin/env bash
 # Runs the client command with the environment of its clone, from any shell.
-. "$root/scripts/env.sh" && exec python -m dream_vla_ros.nodes.cli "\$@"
+. "$root/scripts/env.sh" && exec python -m dream_vla_ros.nodes.cli.main "\$@"
 WRAPPER
 chmod +x "$venv/bin/dream_vla"
 

@@ -42,7 +42,7 @@ def wrap_policy() -> None:
     """Note the stages of a prediction."""
     from dream_vla_ros.model import DreamVLAForActionPrediction, DreamVLAProcessor
     from dream_vla_ros.nodes.camera_source import CameraSource
-    from dream_vla_ros.nodes.policy_base import PolicyNodeBase
+    from dream_vla_ros.nodes.policy.base import PolicyNodeBase
     from dream_vla_ros.policy.dream_vla import DreamVLAPolicy
     from dream_vla_ros.policy.frames import CameraBuffer
     from dream_vla_ros.policy.transforms import PreprocessImages
@@ -58,7 +58,7 @@ def wrap_policy() -> None:
 
 def wrap_controller() -> None:
     """Note chunks that come and commands that leave."""
-    from dream_vla_ros.nodes.controller_node import ControllerNode
+    from dream_vla_ros.nodes.controller.node import ControllerNode
 
     wrap(ControllerNode, "_on_chunk", "chunk", lambda _, msg: _nanoseconds(msg.header.stamp))
     wrap(ControllerNode, "_tick", "tick")
@@ -70,8 +70,8 @@ def _nanoseconds(stamp: Any) -> int:
 
 
 WRAPS = {
-    "dream_vla_ros.nodes.policy_node": wrap_policy,
-    "dream_vla_ros.nodes.controller_node": wrap_controller,
+    "dream_vla_ros.nodes.policy.node": wrap_policy,
+    "dream_vla_ros.nodes.controller.node": wrap_controller,
 }
 
 

@@ -16,12 +16,12 @@ pytest.importorskip("rclpy", reason="needs ROS 2; source a distribution or run `
 
 from ros_graph import wait_until
 
-from dream_vla_ros.nodes import cli
-from dream_vla_ros.nodes.cli_do import describe, exit_status, sentence
-from dream_vla_ros.nodes.client import DreamVLA
+from dream_vla_ros.nodes.cli import main as cli
+from dream_vla_ros.nodes.cli.do import describe, exit_status, sentence
+from dream_vla_ros.nodes.client.robot import DreamVLA
 from dream_vla_ros.nodes.outcome import Feedback, Outcome, Progress, Result
 
-COMMAND = [sys.executable, "-m", "dream_vla_ros.nodes.cli"]
+COMMAND = [sys.executable, "-m", "dream_vla_ros.nodes.cli.main"]
 CONFIG = Path(__file__).parents[2] / "config" / "tabletop.yaml"
 TIMEOUT_S = 40
 
@@ -72,11 +72,11 @@ def test_missing_ros_is_named_with_what_to_source(command, without_ros):
 
 
 def test_overview_imports_no_command():
-    code = "import sys; from dream_vla_ros.nodes import cli; cli.main(['--help']); print(sorted(sys.modules))"
+    code = "import sys; from dream_vla_ros.nodes.cli.main import main; main(['--help']); print(sorted(sys.modules))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "'rclpy'" not in answer.stdout
     assert "'numpy'" not in answer.stdout
-    assert "'dream_vla_ros.nodes.cli_do'" not in answer.stdout
+    assert "'dream_vla_ros.nodes.cli.do'" not in answer.stdout
 
 
 def test_unknown_command_suggests_the_nearest(capsys):

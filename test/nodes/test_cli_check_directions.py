@@ -12,8 +12,8 @@ from ros_graph import BEST_EFFORT, LATCHED, Graph
 
 from dream_vla_msgs.msg import ActiveGoal
 from dream_vla_ros.geometry import Pose
-from dream_vla_ros.nodes import cli_check_directions
-from dream_vla_ros.nodes.cli_check_directions import EXIT_WRONG
+from dream_vla_ros.nodes.cli import check_directions as cli_check_directions
+from dream_vla_ros.nodes.cli.check_directions import EXIT_WRONG
 from dream_vla_ros.nodes.conversions import pose_from_msg, pose_stamped
 from dream_vla_ros.nodes.resources import robot_config
 
@@ -55,7 +55,7 @@ def arm(graph: Graph):
 
     def start(axes=RIGHT) -> Arm:
         made.append(Arm(graph, axes))
-        graph.start("dream_vla_ros.nodes.controller_node", parameter_files=[robot_config("tabletop")])
+        graph.start("dream_vla_ros.nodes.controller.node", parameter_files=[robot_config("tabletop")])
         return made[-1]
 
     yield start

@@ -14,7 +14,7 @@ from terminal import Terminal
 
 pytestmark = pytest.mark.ros
 
-COMMAND = [sys.executable, "-m", "dream_vla_ros.nodes.cli", "keyboard"]
+COMMAND = [sys.executable, "-m", "dream_vla_ros.nodes.cli.main", "keyboard"]
 
 
 @pytest.fixture

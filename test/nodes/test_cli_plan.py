@@ -9,10 +9,10 @@ import pytest
 
 from dream_vla_msgs.action import ExecuteTask
 from dream_vla_msgs.msg import GroundingAnswer, SymbolicAction, SymbolicActionResult
-from dream_vla_ros.nodes import cli
-from dream_vla_ros.nodes.cli_ask import sentence
-from dream_vla_ros.nodes.cli_plan import _Teller, words
-from dream_vla_ros.nodes.cli_progress import ProgressLine
+from dream_vla_ros.nodes.cli import main as cli
+from dream_vla_ros.nodes.cli.ask import sentence
+from dream_vla_ros.nodes.cli.plan import _Teller, words
+from dream_vla_ros.nodes.cli.progress import ProgressLine
 
 pytestmark = pytest.mark.ros
 

@@ -8,8 +8,8 @@ import shutil
 
 import pytest
 
-from dream_vla_ros.nodes import cli_progress
-from dream_vla_ros.nodes.cli_progress import ProgressLine
+from dream_vla_ros.nodes.cli import progress as cli_progress
+from dream_vla_ros.nodes.cli.progress import ProgressLine
 
 
 class Terminal(io.StringIO):

@@ -22,7 +22,7 @@ TASK = "pick up the red block"
 
 
 def command(graph: Graph, *arguments: str) -> tuple[list[str], dict[str, str]]:
-    line = [sys.executable, "-m", "dream_vla_ros.nodes.cli", "record", TASK, *arguments]
+    line = [sys.executable, "-m", "dream_vla_ros.nodes.cli.main", "record", TASK, *arguments]
     return [*line, "--namespace", graph.namespace], {**os.environ, "PYTHONUNBUFFERED": "1"}
 
 
@@ -30,7 +30,7 @@ def command(graph: Graph, *arguments: str) -> tuple[list[str], dict[str, str]]:
 def folder(graph: Graph, tmp_path: Path) -> Path:
     """Start a recorder; return where its bags go."""
     graph.start(
-        "dream_vla_ros.nodes.recorder_node",
+        "dream_vla_ros.nodes.recorder.node",
         parameter_files=[CONFIG],
         parameters={"folder": str(tmp_path / "bags")},
     )

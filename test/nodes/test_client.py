@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs ROS 2; source a distribution or run `make setup`")
 
 from dream_vla_msgs.msg import InstructionOutcome
-from dream_vla_ros.nodes.client import CommandFailedError, DreamVLA, NotReadyError, Outcome, Progress
+from dream_vla_ros.nodes.client.robot import CommandFailedError, DreamVLA, NotReadyError, Outcome, Progress
 
 pytestmark = pytest.mark.ros
 

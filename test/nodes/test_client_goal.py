@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dream_vla_ros.nodes.client_goal import (
+from dream_vla_ros.nodes.client.goal import (
     FORGOTTEN_AFTER_S,
     OVERDUE_AFTER_S,
     WATCH_PERIOD_S,

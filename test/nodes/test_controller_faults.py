@@ -15,9 +15,9 @@ from ros_graph import LATCHED, Graph
 from dream_vla_msgs.msg import ActionChunk as ActionChunkMsg
 from dream_vla_msgs.msg import ActiveGoal, ControllerState, EndEffectorDelta
 from dream_vla_ros.control.tally import LAYERS
-from dream_vla_ros.nodes import controller_node
 from dream_vla_ros.nodes.adapters import AdapterError
-from dream_vla_ros.nodes.controller_node import ControllerNode
+from dream_vla_ros.nodes.controller import node as controller_node
+from dream_vla_ros.nodes.controller.node import ControllerNode
 from dream_vla_ros.nodes.conversions import pose_stamped, uuid_to_msg
 
 pytestmark = pytest.mark.ros

@@ -9,7 +9,7 @@ import time
 import pytest
 from ros_graph import wait_until
 
-from dream_vla_ros.nodes.controller_loop import FixedRateLoop
+from dream_vla_ros.nodes.controller.loop import FixedRateLoop
 
 PERIOD_S = 0.005
 

@@ -11,8 +11,8 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from dream_vla_msgs.msg import ControllerState
 from dream_vla_ros.control import NO_GOAL, Cause, Command, Counters, Mode, Reason
 from dream_vla_ros.geometry import Pose
-from dream_vla_ros.nodes.controller_loop import LoopFigures
-from dream_vla_ros.nodes.controller_messages import diagnostics, state_to_msg
+from dream_vla_ros.nodes.controller.loop import LoopFigures
+from dream_vla_ros.nodes.controller.messages import diagnostics, state_to_msg
 from dream_vla_ros.nodes.conversions import pose_from_msg, time_from_msg, uuid_from_msg
 
 GOAL = bytes(range(16))

@@ -31,7 +31,14 @@ def demo(domain_id, tmp_path):
 
     def start(*arguments):
         process = subprocess.Popen(
-            [sys.executable, "-m", "dream_vla_ros.nodes.demo", "--out", str(tmp_path / "out"), *arguments],
+            [
+                sys.executable,
+                "-m",
+                "dream_vla_ros.nodes.demo.main",
+                "--out",
+                str(tmp_path / "out"),
+                *arguments,
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from dream_vla_ros.nodes.demo_processes import ProcessDiedError, ProcessGroup, choose_domain, tail
+from dream_vla_ros.nodes.demo.processes import ProcessDiedError, ProcessGroup, choose_domain, tail
 
 DEADLINE_S = 20.0
 OBEDIENT = "import time; print('up', flush=True); time.sleep(300)"
@@ -55,7 +55,7 @@ def log_of(folder, name):
 
 
 def test_leaving_the_block_ends_even_the_stubborn_and_their_children(modules, tmp_path, monkeypatch):
-    monkeypatch.setattr("dream_vla_ros.nodes.demo_processes._PATIENCE_S", 0.3)
+    monkeypatch.setattr("dream_vla_ros.nodes.demo.processes._PATIENCE_S", 0.3)
     logs = tmp_path / "logs"
     with ProcessGroup(logs, 7) as group:
         group.start("one", "obedient")
@@ -87,7 +87,7 @@ def test_processes_live_in_the_domain_given(modules, tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
 def test_processes_end_with_a_demo_that_is_killed(modules, tmp_path):
     code = (
-        "import time; from pathlib import Path; from dream_vla_ros.nodes.demo_processes import ProcessGroup\n"
+        "import time; from pathlib import Path; from dream_vla_ros.nodes.demo.processes import ProcessGroup\n"
         f"group = ProcessGroup(Path({str(tmp_path / 'logs')!r}), 7)\n"
         "group.start('one', 'obedient'); print(group._members[0].process.pid, flush=True); time.sleep(300)"
     )

@@ -10,8 +10,8 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs ROS 2; source a distribution or run `make setup`")
 
-from dream_vla_ros.nodes.demo_run import GoalReport
-from dream_vla_ros.nodes.demo_summary import Summary
+from dream_vla_ros.nodes.demo.run import GoalReport
+from dream_vla_ros.nodes.demo.summary import Summary
 from dream_vla_ros.nodes.outcome import Outcome, Result
 from dream_vla_ros.report.statistics import RateStatistics
 

@@ -25,18 +25,21 @@ from dream_vla_ros.data.bag_writer import BagWriter
 from dream_vla_ros.data.episode_metadata import EpisodeMetadata
 from dream_vla_ros.data.recorded_topics import recorded_topics
 from dream_vla_ros.embodiment import Embodiment
-from dream_vla_ros.nodes import controller_node, expert_node, policy_inputs, state_source
-from dream_vla_ros.nodes.controller_node import ControllerNode
+from dream_vla_ros.nodes import state_source
+from dream_vla_ros.nodes.controller import node as controller_node
+from dream_vla_ros.nodes.controller.node import ControllerNode
 from dream_vla_ros.nodes.conversions import chunk_to_msg, time_to_msg, uuid_to_msg
-from dream_vla_ros.nodes.demonstration import BLOCKS_EVERY, EPOCH_NS, Demonstrator
-from dream_vla_ros.nodes.expert_node import ExpertPolicy, SceneObserver
-from dream_vla_ros.nodes.recorder_node import RecorderNode
-from dream_vla_ros.nodes.recorder_topics import message_class
-from dream_vla_ros.nodes.sim_cameras import SimCameras
-from dream_vla_ros.nodes.sim_targets import SimTargets
-from dream_vla_ros.nodes.sim_topics import SimTopics
+from dream_vla_ros.nodes.policy import expert_node as expert_node
+from dream_vla_ros.nodes.policy import inputs as policy_inputs
+from dream_vla_ros.nodes.policy.expert_node import ExpertPolicy, SceneObserver
+from dream_vla_ros.nodes.recorder.node import RecorderNode
+from dream_vla_ros.nodes.recorder.topics import message_class
+from dream_vla_ros.nodes.sim.cameras import SimCameras
+from dream_vla_ros.nodes.sim.demonstration import BLOCKS_EVERY, EPOCH_NS, Demonstrator
+from dream_vla_ros.nodes.sim.tape import Tape
+from dream_vla_ros.nodes.sim.targets import SimTargets
+from dream_vla_ros.nodes.sim.topics import SimTopics
 from dream_vla_ros.nodes.state_source import StateSource
-from dream_vla_ros.nodes.tape import Tape
 from dream_vla_ros.sim.simulation import CONTROL_PERIOD_S, TabletopSim
 from dream_vla_ros.sim.tasks import task_from_instruction
 

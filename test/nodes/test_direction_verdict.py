@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dream_vla_ros.embodiment import Limits
 from dream_vla_ros.geometry import Pose, quaternion_from_rotation_vector
-from dream_vla_ros.nodes.direction_verdict import TURN_RAD, WAY_M, Probe, choose, judge
+from dream_vla_ros.nodes.cli.direction_verdict import TURN_RAD, WAY_M, Probe, choose, judge
 
 START = Pose(np.array([0.3, 0.0, 0.2]), np.array([0.0, 1.0, 0.0, 0.0]))
 NONE = np.zeros(3)

@@ -12,8 +12,8 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from robot_bench import RobotBench, stamp_of
 
 from dream_vla_ros.geometry import Pose
-from dream_vla_ros.nodes.client import DreamVLA, Outcome
-from dream_vla_ros.nodes.sim_topics import BLOCKS_TOPIC
+from dream_vla_ros.nodes.client.robot import DreamVLA, Outcome
+from dream_vla_ros.nodes.sim.topics import BLOCKS_TOPIC
 from dream_vla_ros.sim.expert import plan
 from dream_vla_ros.sim.imagined import BLOCK_OPENING
 from dream_vla_ros.sim.state import TableState
@@ -35,7 +35,7 @@ TIMEOUT_S = 20.0
 
 def start(graph, **parameters):
     return graph.start(
-        "dream_vla_ros.nodes.expert_node",
+        "dream_vla_ros.nodes.policy.expert_node",
         parameter_files=[REPOSITORY / "config" / "tabletop.yaml"],
         parameters={"timing.input_timeout": INPUT_TIMEOUT_S, **parameters},
     )

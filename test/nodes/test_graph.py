@@ -15,7 +15,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from dream_vla_msgs.msg import ControllerState, EndEffectorDelta
-from dream_vla_ros.nodes.client import DreamVLA
+from dream_vla_ros.nodes.client.robot import DreamVLA
 from dream_vla_ros.nodes.outcome import Outcome
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(180)]

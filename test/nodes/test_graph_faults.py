@@ -22,7 +22,7 @@ from std_srvs.srv import Trigger
 
 from dream_vla_msgs.msg import ActionChunk, ActiveGoal, ControllerState, EndEffectorDelta
 from dream_vla_ros.embodiment import Embodiment
-from dream_vla_ros.nodes.client import DreamVLA
+from dream_vla_ros.nodes.client.robot import DreamVLA
 from dream_vla_ros.nodes.conversions import time_from_msg, time_to_msg, uuid_from_msg
 from dream_vla_ros.nodes.outcome import Outcome
 
@@ -60,11 +60,11 @@ class World:
         simulated = {"use_sim_time": True, **PATIENCE}
         start = {"parameter_files": [TABLETOP], "parameters": simulated}
         small = {"image_width": 112, "image_height": 112}
-        graph.start("dream_vla_ros.nodes.sim_node", parameter_files=[TABLETOP], parameters=simulated | small)
-        graph.start("dream_vla_ros.nodes.controller_node", **start)
+        graph.start("dream_vla_ros.nodes.sim.node", parameter_files=[TABLETOP], parameters=simulated | small)
+        graph.start("dream_vla_ros.nodes.controller.node", **start)
         settings = {"checkpoint": str(checkpoint), "device": "cpu", "threads": 1}
         graph.start(
-            "dream_vla_ros.nodes.policy_node",
+            "dream_vla_ros.nodes.policy.node",
             parameter_files=[TABLETOP],
             parameters=simulated | settings,
             remappings=CameraRelay.remappings(),

@@ -25,8 +25,8 @@ from launch.utilities import perform_substitutions
 from launch_ros.actions import Node
 
 from dream_vla_msgs.msg import ControllerState
-from dream_vla_ros.nodes import cli
-from dream_vla_ros.nodes.client import DreamVLA, NotReadyError, Outcome
+from dream_vla_ros.nodes.cli import main as cli
+from dream_vla_ros.nodes.client.robot import DreamVLA, NotReadyError, Outcome
 from dream_vla_ros.nodes.launching import BRINGUP
 
 LAUNCH = Path(__file__).parents[2] / "launch"

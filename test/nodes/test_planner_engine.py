@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from dream_vla_ros.nodes.planner_engine import PlannerEngine
-from dream_vla_ros.nodes.planner_goal import TaskRequest, TaskRun
-from dream_vla_ros.nodes.planner_mind import OracleMind
-from dream_vla_ros.nodes.planner_parameters import Mode, PlannerParameters
+from dream_vla_ros.nodes.planner.engine import PlannerEngine
+from dream_vla_ros.nodes.planner.goal import TaskRequest, TaskRun
+from dream_vla_ros.nodes.planner.mind import OracleMind
+from dream_vla_ros.nodes.planner.parameters import Mode, PlannerParameters
 from dream_vla_ros.planning.errors import PlanningError
 from dream_vla_ros.planning.grounding import VisualGrounder
 from dream_vla_ros.planning.interfaces import Execution, ExecutionStatus, Observation

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dream_vla_ros.model.sampling import ALGORITHMS
-from dream_vla_ros.nodes.planner_mind import DreamVlMind
-from dream_vla_ros.nodes.planner_model import DreamVlModel, ModelFailedError
-from dream_vla_ros.nodes.planner_model_settings import Algorithm, DreamVlSettings, Weights
-from dream_vla_ros.nodes.untrained import untrained_tabletop_checkpoint
+from dream_vla_ros.nodes.planner.mind import DreamVlMind
+from dream_vla_ros.nodes.planner.model import DreamVlModel, ModelFailedError
+from dream_vla_ros.nodes.planner.model_settings import Algorithm, DreamVlSettings, Weights
+from dream_vla_ros.nodes.policy.untrained import untrained_tabletop_checkpoint
 from dream_vla_ros.planning.calibration import Calibration
 from dream_vla_ros.planning.domain import Scene
 from dream_vla_ros.planning.goal_text import parse_goal

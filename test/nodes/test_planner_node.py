@@ -14,11 +14,11 @@ from robot_bench import RobotBench
 from dream_vla_msgs.action import ExecuteTask
 from dream_vla_msgs.msg import ControllerState, GroundingAnswer, SymbolicActionResult, TaskOutcome
 from dream_vla_ros.geometry import Pose
-from dream_vla_ros.nodes.client_messages import is_still
-from dream_vla_ros.nodes.planner_client import PlannerClient
-from dream_vla_ros.nodes.planner_parameters import Mode
+from dream_vla_ros.nodes.client.messages import is_still
+from dream_vla_ros.nodes.planner.client import PlannerClient
+from dream_vla_ros.nodes.planner.parameters import Mode
+from dream_vla_ros.nodes.policy.untrained import untrained_tabletop_checkpoint
 from dream_vla_ros.nodes.spinning_node import NotReadyError
-from dream_vla_ros.nodes.untrained import untrained_tabletop_checkpoint
 
 pytestmark = pytest.mark.ros
 

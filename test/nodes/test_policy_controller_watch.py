@@ -9,8 +9,8 @@ import pytest
 from dream_vla_msgs.msg import ControllerState
 from dream_vla_ros.nodes.conversions import time_to_msg, uuid_to_msg
 from dream_vla_ros.nodes.outcome import Outcome
-from dream_vla_ros.nodes.policy_controller_watch import ControllerWatch
-from dream_vla_ros.nodes.policy_goal import GoalRequest, GoalRun
+from dream_vla_ros.nodes.policy.controller_watch import ControllerWatch
+from dream_vla_ros.nodes.policy.goal import GoalRequest, GoalRun
 
 TIMEOUT_S = 3.0
 GOAL = b"g" * 16

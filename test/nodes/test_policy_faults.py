@@ -10,7 +10,7 @@ from policy_rig import IMAGE_MAX_AGE_S, outcome, send
 from robot_bench import stamp_of
 
 from dream_vla_msgs.msg import ControllerState
-from dream_vla_ros.nodes.client import Outcome, Progress
+from dream_vla_ros.nodes.client.robot import Outcome, Progress
 from dream_vla_ros.nodes.conversions import uuid_from_msg
 
 pytest_plugins = ["policy_rig"]

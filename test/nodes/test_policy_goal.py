@@ -8,7 +8,7 @@ import time
 import pytest
 
 from dream_vla_ros.nodes.outcome import Outcome, Progress
-from dream_vla_ros.nodes.policy_goal import GoalRequest, GoalRun
+from dream_vla_ros.nodes.policy.goal import GoalRequest, GoalRun
 
 
 def make_run(on_end=lambda run: None):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from dream_vla_ros.nodes.outcome import Outcome
-from dream_vla_ros.nodes.policy_goal import GoalRequest, GoalRun
-from dream_vla_ros.nodes.policy_inference import InferenceWorker, Pace, warm_up
+from dream_vla_ros.nodes.policy.goal import GoalRequest, GoalRun
+from dream_vla_ros.nodes.policy.inference import InferenceWorker, Pace, warm_up
 from dream_vla_ros.policy.actions import Motion
 from dream_vla_ros.policy.frames import MissingInputError
 from dream_vla_ros.policy.policy import PolicyResult

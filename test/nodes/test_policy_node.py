@@ -24,7 +24,7 @@ from robot_bench import stamp_of
 
 from dream_vla_msgs.msg import GroundingAnswer, InstructionOutcome
 from dream_vla_msgs.srv import GroundPredicates
-from dream_vla_ros.nodes.client import Outcome, Progress
+from dream_vla_ros.nodes.client.robot import Outcome, Progress
 from dream_vla_ros.nodes.conversions import time_to_msg, uuid_from_msg
 
 pytest_plugins = ["policy_rig"]
@@ -230,6 +230,6 @@ def test_parameters_out_of_range_are_refused_with_the_reason(module_graph, bench
 
 
 def test_wrong_parameters_end_the_process_with_a_message(graph):
-    process = graph.start("dream_vla_ros.nodes.policy_node", parameters={"robot": "test"})
+    process = graph.start("dream_vla_ros.nodes.policy.node", parameters={"robot": "test"})
     assert process.wait(60.0) == 2
     assert "cameras.names" in process.log()

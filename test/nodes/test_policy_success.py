@@ -10,11 +10,11 @@ from rclpy.task import Future
 
 from dream_vla_msgs.msg import GroundingAnswer
 from dream_vla_msgs.srv import GroundPredicates
-from dream_vla_ros.nodes import policy_success
 from dream_vla_ros.nodes.conversions import time_to_msg
 from dream_vla_ros.nodes.outcome import Outcome
-from dream_vla_ros.nodes.policy_goal import GoalRequest, GoalRun
-from dream_vla_ros.nodes.policy_success import SuccessQuestion
+from dream_vla_ros.nodes.policy import success as policy_success
+from dream_vla_ros.nodes.policy.goal import GoalRequest, GoalRun
+from dream_vla_ros.nodes.policy.success import SuccessQuestion
 
 ACCEPTED_NS = 10**12
 YES, NO, UNKNOWN = GroundingAnswer.YES, GroundingAnswer.NO, GroundingAnswer.UNKNOWN

@@ -29,7 +29,7 @@ from dream_vla_ros.nodes.conversions import pose_stamped, time_to_msg
 pytestmark = pytest.mark.ros
 
 CONFIG = Path(__file__).parents[2] / "config" / "tabletop.yaml"
-MODULE = "dream_vla_ros.nodes.recorder_node"
+MODULE = "dream_vla_ros.nodes.recorder.node"
 MOST_LOST_S = 0.5
 KINDS = {
     "third_person/image_raw": (Image, BEST_EFFORT),

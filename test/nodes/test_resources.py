@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dream_vla_ros.nodes import resources, untrained
+from dream_vla_ros.nodes import resources
+from dream_vla_ros.nodes.policy import untrained as untrained
+from dream_vla_ros.nodes.policy.untrained import OBJECTIVES, untrained_tabletop_checkpoint
 from dream_vla_ros.nodes.resources import (
     has_weights,
     is_untrained,
@@ -15,7 +17,6 @@ from dream_vla_ros.nodes.resources import (
     trained_tabletop_checkpoint,
     untrained_tabletop_folder,
 )
-from dream_vla_ros.nodes.untrained import OBJECTIVES, untrained_tabletop_checkpoint
 
 
 def test_configs_are_found_by_name_and_by_path():

@@ -6,7 +6,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from dream_vla_ros.control.tally import LEASH, LIMITS, STOP, LayerReport
-from dream_vla_ros.nodes.safety_diagnostics import layer_statuses, publisher_status
+from dream_vla_ros.nodes.controller.safety_diagnostics import layer_statuses, publisher_status
 
 
 @pytest.mark.parametrize(

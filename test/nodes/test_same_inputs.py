@@ -27,8 +27,8 @@ from dream_vla_ros.data.idle import IdleRule, Trim
 from dream_vla_ros.embodiment import Embodiment
 from dream_vla_ros.images import Preprocessing
 from dream_vla_ros.nodes.conversions import time_from_msg, time_to_msg
-from dream_vla_ros.nodes.policy_inputs import CameraObserver
-from dream_vla_ros.nodes.recorder_topics import message_class
+from dream_vla_ros.nodes.policy.inputs import CameraObserver
+from dream_vla_ros.nodes.recorder.topics import message_class
 from dream_vla_ros.nodes.state_source import StateSource
 from dream_vla_ros.policy.frames import MissingInputError
 from dream_vla_ros.policy.observation import Observation

@@ -26,7 +26,7 @@ from dream_vla_ros.sim.state import TableState
 from dream_vla_ros.sim.tasks import task_from_instruction
 
 CONFIG = Path(__file__).parents[2] / "config" / "tabletop.yaml"
-MODULE = "dream_vla_ros.nodes.sim_node"
+MODULE = "dream_vla_ros.nodes.sim.node"
 SIZE = {"image_height": 96, "image_width": 128}
 TICK_S = 0.02
 

@@ -66,7 +66,7 @@ def rig(graph: Graph) -> Iterator[Rig]:
 
 @pytest.fixture
 def stick(graph: Graph, rig: Rig) -> Iterator[Stick]:
-    graph.start("dream_vla_ros.nodes.teleop_node", parameter_files=[CONFIG])
+    graph.start("dream_vla_ros.nodes.teleop.node", parameter_files=[CONFIG])
     health = graph.record(DiagnosticArray, "/diagnostics")
     made = Stick(graph)
     health.wait(lambda array: any(s.message == READY for s in array.status), start=0, what="the joystick")

@@ -18,15 +18,15 @@ from dream_vla_msgs.msg import ControllerState
 from dream_vla_ros.chunk import ActionChunk
 from dream_vla_ros.geometry import Pose, angle_between
 from dream_vla_ros.nodes.conversions import chunk_to_msg, pose_to_msg, time_to_msg, uuid_to_msg
-from dream_vla_ros.nodes.demo_scene import camera_poses
-from dream_vla_ros.nodes.visualizer_node import VisualizerParameters
+from dream_vla_ros.nodes.demo.scene import camera_poses
+from dream_vla_ros.nodes.visualizer.node import VisualizerParameters
 from dream_vla_ros.parameters import ParameterError, build, read_file
 from dream_vla_ros.report.overlay import AHEAD
 
 pytestmark = pytest.mark.ros
 
 CONFIG = Path(__file__).parents[2] / "config" / "tabletop.yaml"
-MODULE = "dream_vla_ros.nodes.visualizer_node"
+MODULE = "dream_vla_ros.nodes.visualizer.node"
 HERE = Pose(np.array([0.3, 0.0, 0.2]), np.array([0.0, 1.0, 0.0, 0.0]))
 GOAL = uuid.uuid4().bytes
 STEPS = 8

@@ -147,7 +147,7 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(plan, dataset, tmp_path
     expected = [entry["loss"] for entry in read_metrics(whole.work / RUN)]
     work = tmp_path / "killed"
     command = [
-        *[sys.executable, "-m", "dream_vla_ros.nodes.cli", "finetune"],
+        *[sys.executable, "-m", "dream_vla_ros.nodes.cli.main", "finetune"],
         *["--dataset", str(dataset), "--checkpoint", str(plan.checkpoint), "--out", str(tmp_path / "other")],
         *[
             "--work",

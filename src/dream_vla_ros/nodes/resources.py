@@ -65,7 +65,7 @@ def is_untrained(folder: Path) -> bool:
 
 
 def untrained_tabletop_folder(parent: Path, objective: str, seed: int) -> Path:
-    """Return where :mod:`dream_vla_ros.nodes.untrained` writes random weights.
+    """Return where :mod:`dream_vla_ros.nodes.policy.untrained` writes random weights.
 
     :param parent: Folder that holds such checkpoints.
     :param objective: Objective whose heads it has.

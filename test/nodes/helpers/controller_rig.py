@@ -28,7 +28,7 @@ from dream_vla_ros.nodes.conversions import (
 )
 
 CONFIG = Path(__file__).parents[3] / "config" / "tabletop.yaml"
-MODULE = "dream_vla_ros.nodes.controller_node"
+MODULE = "dream_vla_ros.nodes.controller.node"
 CENTRE = Pose(np.array([0.3, 0.0, 0.2]), np.array([0.0, 1.0, 0.0, 0.0]))
 SECOND = 1_000_000_000
 _POSE_PERIOD_S = 0.02

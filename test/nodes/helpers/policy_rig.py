@@ -15,7 +15,7 @@ from robot_bench import RobotBench
 
 from dream_vla_msgs.action import ExecuteInstruction
 from dream_vla_ros.geometry import Pose
-from dream_vla_ros.nodes.client import DreamVLA
+from dream_vla_ros.nodes.client.robot import DreamVLA
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 ARM = Pose(np.array([0.3, 0.0, 0.2]), np.array([0.0, 0.7071068, 0.0, 0.7071068]))
@@ -38,7 +38,7 @@ def checkpoint(tmp_path_factory):
 def node(module_graph, checkpoint):
     """One policy node for all tests; each leaves it active."""
     return module_graph.start(
-        "dream_vla_ros.nodes.policy_node",
+        "dream_vla_ros.nodes.policy.node",
         parameter_files=[REPOSITORY / "config" / "tabletop.yaml"],
         parameters={
             "checkpoint": str(checkpoint),

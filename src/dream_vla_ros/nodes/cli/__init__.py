@@ -1,0 +1,1 @@
+"""The `dream_vla` command, one module for each subcommand."""

@@ -1,0 +1,1 @@
+"""The controller node: chunks in, commands at control rate out."""

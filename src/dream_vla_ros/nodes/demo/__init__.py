@@ -1,0 +1,1 @@
+"""`make demo`: the whole graph as processes, goals, a table and a video."""

@@ -1,0 +1,1 @@
+"""The planner node: questions, plans and tasks of several steps."""

@@ -1,0 +1,1 @@
+"""The recorder node: episodes from topics, one bag each."""

@@ -1,0 +1,1 @@
+"""The simulated tabletop on a ROS graph."""

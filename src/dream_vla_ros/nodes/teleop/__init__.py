@@ -1,0 +1,1 @@
+"""The teleoperation node: joystick or keyboard in, motion out."""

@@ -1,0 +1,1 @@
+"""The visualizer node: chunk, path and workspace as markers and in the camera's image."""
