@@ -47,12 +47,16 @@ ROSDEP_KEYS = {
     "yaml": "python3-yaml",
 }
 SCRIPTS = {
-    "controller": "controller_node",
-    "demo": "demo",
-    "dream_vla": "cli",
-    "expert": "expert_node",
-    "policy": "policy_node",
-    "sim": "sim_node",
+    "controller": "controller.node",
+    "demo": "demo.main",
+    "dream_vla": "cli.main",
+    "expert": "policy.expert_node",
+    "planner": "planner.node",
+    "policy": "policy.node",
+    "recorder": "recorder.node",
+    "sim": "sim.node",
+    "teleop": "teleop.node",
+    "visualizer": "visualizer.node",
 }
 
 

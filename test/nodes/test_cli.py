@@ -72,7 +72,8 @@ def test_missing_ros_is_named_with_what_to_source(command, without_ros):
 
 
 def test_overview_imports_no_command():
-    code = "import sys; from dream_vla_ros.nodes.cli.main import main; main(['--help']); print(sorted(sys.modules))"
+    command = "from dream_vla_ros.nodes.cli.main import main; main(['--help'])"
+    code = f"import sys; {command}; print(sorted(sys.modules))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "'rclpy'" not in answer.stdout
     assert "'numpy'" not in answer.stdout
@@ -232,7 +233,7 @@ def test_status_shows_what_runs_and_misses_the_cameras(start_instruction_server)
 @pytest.mark.ros
 @pytest.mark.slow
 def test_status_of_a_whole_robot(graph):
-    for module in ("sim_node", "controller_node", "expert_node"):
+    for module in ("sim.node", "controller.node", "policy.expert_node"):
         graph.start(f"dream_vla_ros.nodes.{module}", parameter_files=[CONFIG])
     with DreamVLA(namespace=graph.namespace) as robot:
         robot.wait_until_ready(TIMEOUT_S)

@@ -34,9 +34,9 @@ class World:
 
     def __init__(self, graph):
         self.graph = graph
-        self.sim = self.start("sim_node")
-        self.controller = self.start("controller_node")
-        self.policy = self.start("expert_node")
+        self.sim = self.start("sim.node")
+        self.controller = self.start("controller.node")
+        self.policy = self.start("policy.expert_node")
         self.commands = graph.record(EndEffectorDelta, "end_effector_delta", RELIABLE)
         self.states = graph.record(ControllerState, "controller_state", RELIABLE)
         self.success = graph.record(Bool, "sim/success", LATCHED)
@@ -113,7 +113,7 @@ def test_policy_killed_and_back_in_the_middle_of_a_goal(world):
     world.policy.stop(signal.SIGKILL)
     lost = world.wait_for_cause(ControllerState.CAUSE_POLICY_LOST, start)
     assert world.result().outcome is Outcome.POLICY_LOST
-    world.policy = world.start("expert_node")
+    world.policy = world.start("policy.expert_node")
     world.robot.wait_until_ready(60.0)
     # The new policy is there, the old goal was not over: it must not be taken up again.
     world.assert_at_rest_after(lost)
@@ -169,7 +169,7 @@ def test_controller_killed_and_back_does_not_go_on_by_itself(world):
     assert result.outcome is Outcome.FAULT, result
     assert "controller_state" in result.message
     begin = len(world.commands)
-    world.controller = world.start("controller_node")
+    world.controller = world.start("controller.node")
     world.graph.wait(lambda: len(world.commands) > begin + STILL_COMMANDS, 60.0, "commands to come back")
     assert max(speed(command) for command in world.commands.messages[begin:]) == 0.0
     world.assert_goal_is_carried_out()

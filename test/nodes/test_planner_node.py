@@ -31,9 +31,9 @@ STARTING_S = 60.0
 PATIENT = {"timing.image_max_age": 2.0, "timing.state_max_age": 1.0, "timing.policy_timeout": 2.0}
 
 
-def start(graph, name, **parameters):
+def start(graph, module, **parameters):
     return graph.start(
-        f"dream_vla_ros.nodes.{name}_node", parameter_files=[CONFIG], parameters={**PATIENT, **parameters}
+        f"dream_vla_ros.nodes.{module}", parameter_files=[CONFIG], parameters={**PATIENT, **parameters}
     )
 
 
@@ -41,10 +41,10 @@ def start(graph, name, **parameters):
 def robot(module_graph):
     """The simulated robot with the expert for a policy and the simulation's state for a model."""
     processes = {
-        "sim": start(module_graph, "sim", image_width=32, image_height=32, seed=0),
-        "controller": start(module_graph, "controller"),
-        "policy": start(module_graph, "expert", **{"settle.time": 0.3}),
-        "planner": start(module_graph, "planner", answers="oracle", policy_patience=2.0),
+        "sim": start(module_graph, "sim.node", image_width=32, image_height=32, seed=0),
+        "controller": start(module_graph, "controller.node"),
+        "policy": start(module_graph, "policy.expert_node", **{"settle.time": 0.3}),
+        "planner": start(module_graph, "planner.node", answers="oracle", policy_patience=2.0),
     }
     return processes
 
@@ -214,7 +214,7 @@ def checkpoint(tmp_path_factory):
 
 def test_a_model_answers_from_images_and_writes_plans_that_parse(graph, checkpoint):
     bench = RobotBench(graph, Pose(np.array([0.25, 0.05, 0.2]), DOWN))
-    process = start(graph, "planner", checkpoint=checkpoint, steps=8, max_new_tokens=64, threads=1)
+    process = start(graph, "planner.node", checkpoint=checkpoint, steps=8, max_new_tokens=64, threads=1)
     try:
         with PlannerClient(namespace=graph.namespace) as client:
             client.wait_until_ready(STARTING_S)
@@ -243,7 +243,7 @@ def test_a_model_answers_from_images_and_writes_plans_that_parse(graph, checkpoi
 
 
 def test_a_planner_without_a_checkpoint_says_so_and_stays(graph):
-    process = start(graph, "planner")
+    process = start(graph, "planner.node")
     graph.wait(
         lambda: "parameter 'checkpoint' is empty" in process.log(), STARTING_S, "the reason in the log"
     )
