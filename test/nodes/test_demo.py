@@ -101,7 +101,7 @@ def test_expert_reaches_the_task_and_everything_is_shown(demo, tmp_path):
 
 
 def test_untrained_model_drives_the_arm_and_says_that_it_is_untrained(demo, tmp_path):
-    process = demo("--tasks", PICK, "--time-limit", "5", "--no-video")
+    process = demo("--untrained", "--tasks", PICK, "--time-limit", "5", "--no-video")
     text, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, text
     assert "UNTRAINED" in text

@@ -71,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--checkpoint", type=Path, help="checkpoint to run (default: models/tabletop, or random weights)"
     )
+    parser.add_argument(
+        "--untrained", action="store_true", help="random weights, also where models/tabletop is trained"
+    )
     parser.add_argument("--objective", choices=OBJECTIVES, default=OBJECTIVES[0], help="of the checkpoint")
     parser.add_argument("--device", default="auto", help="torch device of the policy (default: auto)")
     parser.add_argument("--tasks", nargs="+", metavar="TEXT", help="goals in words")
@@ -139,7 +142,7 @@ def _choose_actor(arguments: argparse.Namespace, progress: ProgressLine) -> Acto
         return Actor("dream_vla_ros.nodes.policy.expert_node", "scripted expert", "scripted")
     module, objective = "dream_vla_ros.nodes.policy.node", arguments.objective
     folder = arguments.checkpoint or trained_tabletop_checkpoint()
-    if folder is None:
+    if folder is None or arguments.untrained:
         progress.show("writing random weights")
         folder = untrained_tabletop_checkpoint(arguments.out, objective, arguments.seed)
         progress.end()
