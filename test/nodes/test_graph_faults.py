@@ -83,7 +83,16 @@ class World:
 
     def move(self):
         """Send a goal and wait until the arm moves for it; return how many states there were by then."""
+        # What is still in motion from the goal before must not pass for motion of this one.
+        self.states.wait(lambda state: state.mode == ControllerState.IDLE, what="an idle controller")
+        self.commands.wait(lambda command: speed(command) == 0.0, what="a standing arm")
+        begin = len(self.chunks)
         self.robot.send("pick up the red block", time_limit_s=60.0)
+        chunk = self.chunks.wait(start=begin, what="a chunk")
+        self.states.wait(
+            lambda state: state.mode == ControllerState.EXECUTING and state.goal_id == chunk.goal_id,
+            what="the goal to be carried out",
+        )
         self.wait_for_motion()
         return len(self.states)
 
