@@ -171,8 +171,8 @@ def build_description(data: Mapping[str, Any], signature: Signature, source: str
 _KEYS = ("pddl", "aliases", "description", "plan_parameters", "types", "objects", "predicates", "actions")
 
 
-class _Loader(yaml.BaseLoader):
-    """Knows text, lists and mappings only: a safe loader would read the predicate ``on`` as true."""
+class _Loader(yaml.SafeLoader):
+    """The safe loader with every plain word left as text, or it would read the predicate ``on`` as true."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
@@ -182,6 +182,9 @@ class _Loader(yaml.BaseLoader):
                     None, None, f"'{key}' is given twice", node.start_mark
                 )
         return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {}
 
 
 class _Builder:

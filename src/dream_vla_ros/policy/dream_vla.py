@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -30,11 +29,12 @@ from dream_vla_ros.policy.device_images import DeviceImages
 from dream_vla_ros.policy.fit import check_fit
 from dream_vla_ros.policy.observation import Observation
 from dream_vla_ros.policy.overlap import previous_chunk
+from dream_vla_ros.policy.placement import torch_device, torch_dtype
 from dream_vla_ros.policy.policy import PolicyError, PolicyResult, warm_up_observation
 from dream_vla_ros.policy.preprocessing import preprocessing_of
 from dream_vla_ros.policy.proprio import ProprioWriter
 from dream_vla_ros.policy.range_guard import RangeGuard
-from dream_vla_ros.policy.settings import DType, ModelSettings
+from dream_vla_ros.policy.settings import ModelSettings
 from dream_vla_ros.policy.transforms import model_images, upright_images
 
 # A model that neither sees the arm nor counts rotations from its pose is run without a measured one.
@@ -105,13 +105,13 @@ class DreamVLAPolicy:
         folder = Path(settings.checkpoint).expanduser()
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        device = _device(settings.device)
+        device = torch_device(settings.device)
         try:
             model = DreamVLAForActionPrediction.from_pretrained(
                 folder,
                 objective=settings.objective.value,
                 chunk_size=embodiment.action.chunk_size,
-                dtype=_dtype(settings.dtype, device),
+                dtype=torch_dtype(settings.dtype, device),
                 device=device,
             )
             processor = cast(DreamVLAProcessor, DreamVLAProcessor.from_pretrained(folder))
@@ -250,33 +250,3 @@ def _continuation(settings: ModelSettings, objective: Objective) -> tuple[bool, 
             f"{', '.join(one.value for one in able)}, not {objective.value}; use latest or temporal_ensemble"
         )
     return True, settings.guidance_limit if blending is Blending.REAL_TIME_CHUNKING else None
-
-
-def _dtype(name: DType, device: torch.device) -> torch.dtype:
-    if name is DType.AUTO:
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
-    return {
-        DType.BFLOAT16: torch.bfloat16,
-        DType.FLOAT16: torch.float16,
-        DType.FLOAT32: torch.float32,
-    }[name]
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise PolicyError(
-            f"parameter 'device' is '{name}', which cannot be used here: {reason}; "
-            f"usable are {', '.join(_usable_devices())}"
-        ) from error
-    return device
-
-
-def _usable_devices() -> Iterator[str]:
-    yield "cpu"
-    yield from (f"cuda:{index}" for index in range(torch.cuda.device_count()))

@@ -21,9 +21,9 @@ from dream_vla_ros.planning.errors import PlanningError
 from dream_vla_ros.planning.grammar import ByteAutomaton
 from dream_vla_ros.planning.interfaces import Image, Message
 from dream_vla_ros.planning.vocabulary import Vocabulary
+from dream_vla_ros.policy.placement import torch_device, torch_dtype
 from dream_vla_ros.policy.policy import PolicyError
 from dream_vla_ros.policy.preprocessing import preprocessing_of
-from dream_vla_ros.policy.settings import DType
 
 # A task writes many plans over the same objects, and a node sees few sets of objects.
 _REMEMBERED_GRAMMARS = 8
@@ -79,12 +79,15 @@ class DreamVlModel:
         folder = Path(settings.checkpoint).expanduser()
         if settings.threads:
             torch.set_num_threads(settings.threads)
-        device = _device(settings.device)
+        try:
+            device = torch_device(settings.device)
+        except PolicyError as error:
+            raise ModelFailedError(str(error)) from error
         small = settings.weights.bits or settings.host_layers
         try:
             # What will not fit on the device as it is must not go there first.
             model = DreamVL.from_pretrained(
-                folder, _dtype(settings.dtype, device), "cpu" if small else device
+                folder, torch_dtype(settings.dtype, device), "cpu" if small else device
             )
             if settings.weights.bits:
                 compact_layers(model, settings.weights.bits)
@@ -220,27 +223,3 @@ class _Watched:
     def allowed_compact(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
         self._check()
         return self.automaton.allowed_compact(ids)
-
-
-def _dtype(name: DType, device: torch.device) -> torch.dtype:
-    if name is DType.AUTO:
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
-    return {
-        DType.BFLOAT16: torch.bfloat16,
-        DType.FLOAT16: torch.float16,
-        DType.FLOAT32: torch.float32,
-    }[name]
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelFailedError(
-            f"parameter 'device' is '{name}', which cannot be used here: {reason}"
-        ) from error
-    return device
