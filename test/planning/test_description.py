@@ -76,7 +76,11 @@ def test_names_are_taken_as_they_are_written(read):
         ("pddl: lights.pddl", "pddl: lamps.pddl", "lamps.pddl cannot be read"),
         ("pddl: lights.pddl", "pddl: [a]", "name of a file"),
         ("pddl: lights.pddl", "- a\n- b", "not YAML"),
-        ("pddl: lights.pddl", "pddl: !!python/object/apply:os.getcwd [x]", "could not determine a constructor"),
+        (
+            "pddl: lights.pddl",
+            "pddl: !!python/object/apply:os.getcwd [x]",
+            "could not determine a constructor",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_with_file_and_name(read, old: str, new: str, reason: str):
