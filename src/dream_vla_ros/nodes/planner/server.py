@@ -114,7 +114,7 @@ class TaskServer:
         def report(progress: Progress) -> None:
             entry.progress = progress
             if self._node.executor is not None:
-                self._node.executor.create_task(self._tell, entry)
+                self._node.executor.create_task(self._tell, entry, progress)
 
         try:
             outcome = self._work(entry.run, report)
@@ -134,11 +134,13 @@ class TaskServer:
         with self._lock:
             entries = list(self._entries.values())
         for entry in entries:
-            self._tell(entry)
+            if entry.outcome is None:
+                self._tell(entry, entry.progress)
 
-    def _tell(self, entry: Entry) -> None:
-        if entry.outcome is None and entry.handle.is_active:
-            entry.handle.publish_feedback(self._feedback(entry.run, entry.progress))
+    def _tell(self, entry: Entry, progress: Progress | None) -> None:
+        # Each change is told as it was: when this runs, the task may be two changes on.
+        if entry.handle.is_active:
+            entry.handle.publish_feedback(self._feedback(entry.run, progress))
 
     def _on_cancel(self, handle: ServerGoalHandle) -> CancelResponse:
         with self._lock:
