@@ -1,7 +1,9 @@
-"""A lifecycle node whose transitions never block its executor, and which can start itself."""
+"""A lifecycle node whose transitions never block its executor, and how it is served to its end."""
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,9 +16,11 @@ from rclpy.lifecycle.node import LifecycleNodeMixin
 from rclpy.node import Node
 from rclpy.task import Future
 
-from dream_vla_ros.nodes.spinner import call_and_wait
+from dream_vla_ros.nodes.spinner import Spinner, call_and_wait
 
 Value = TypeVar("Value")
+
+_LAST_WORDS_S = 1.0
 
 
 class ManagedNode(LifecycleNodeMixin, Node):
@@ -41,6 +45,16 @@ class ManagedNode(LifecycleNodeMixin, Node):
     def lifecycle_state(self) -> str:
         """Name of the present state, for example ``active`` or ``configuring``."""
         return str(self._state_machine.current_state[1])
+
+    @property
+    def autostart(self) -> bool:
+        """Whether the node is to configure and activate itself."""
+        return True
+
+    @property
+    def idle(self) -> bool:
+        """Whether every goal has its outcome sent."""
+        return True
 
     def configure(self) -> None:
         """Prepare everything; raising leaves the node unconfigured."""
@@ -160,3 +174,41 @@ class ManagedNode(LifecycleNodeMixin, Node):
         threading.Thread(target=transit, name="transition", daemon=True).start()
         await done
         return response
+
+
+def serve_managed(
+    node: ManagedNode,
+    ending: threading.Event,
+    *,
+    end: Callable[[], None],
+    shutdown_s: float,
+    close: Callable[[], None] = lambda: None,
+) -> int:
+    """Serve a lifecycle node until the event is set, then leave in good order: goals ended, outcomes sent.
+
+    :param end: Ends what is being carried out.
+    :param shutdown_s: How long the node may take to leave its states; launch sends SIGTERM 5 s after SIGINT.
+    :param close: Called after the last goal's outcome was sent.
+    :returns: Exit code 0. A node that does not leave its states in time takes the process with it.
+    """
+    spinner = Spinner(node, ending.set)
+    spinner.start()
+    if node.autostart:
+        threading.Thread(target=node.start, name="autostart", daemon=True).start()
+    ending.wait()
+    leaving = threading.Thread(target=node.shut_down, name="shutdown", daemon=True)
+    leaving.start()
+    end()
+    leaving.join(shutdown_s)
+    deadline = time.monotonic() + _LAST_WORDS_S
+    while not node.idle and time.monotonic() < deadline:
+        time.sleep(0.01)
+    close()
+    if leaving.is_alive():
+        # A model is loading or running; tearing it down from here would crash the process.
+        node.get_logger().warning("ended while its model was loading or running")
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    spinner.stop()
+    return 0

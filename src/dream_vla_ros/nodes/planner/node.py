@@ -8,8 +8,6 @@ scene afterwards says whether it worked.
 from __future__ import annotations
 
 import importlib
-import os
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -19,7 +17,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
 
 from dream_vla_msgs.action import ExecuteTask, PlanTask
-from dream_vla_ros.nodes.managed_node import ManagedNode
+from dream_vla_ros.nodes.managed_node import ManagedNode, serve_managed
 from dream_vla_ros.nodes.parameters import declare, declare_embodiment
 from dream_vla_ros.nodes.planner.arm import PolicyArm
 from dream_vla_ros.nodes.planner.engine import PlannerEngine, PlanResult
@@ -39,7 +37,6 @@ from dream_vla_ros.nodes.planner.senses import CameraSenses, Senses, TableSenses
 from dream_vla_ros.nodes.planner.server import Outcome, TaskServer
 from dream_vla_ros.nodes.policy.parameters import ParameterGuard
 from dream_vla_ros.nodes.serving import run_node
-from dream_vla_ros.nodes.spinner import Spinner
 from dream_vla_ros.nodes.state_source import StateSource
 from dream_vla_ros.planning.interfaces import Execution
 from dream_vla_ros.planning.outcomes import TaskCode, TaskResult
@@ -47,9 +44,7 @@ from dream_vla_ros.planning.outcomes import TaskCode, TaskResult
 _LATCHED_QOS = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
-# Launch sends SIGTERM 5 s after SIGINT; by then the node has ended its task and left.
 _SHUTDOWN_S = 3.0
-_LAST_WORDS_S = 1.0
 # The policy may take this long to end an instruction that the task left behind.
 _END_S = 8.0
 
@@ -273,26 +268,7 @@ class PlannerNode(ManagedNode):
 
 
 def _serve(node: PlannerNode, ending: threading.Event) -> int:
-    spinner = Spinner(node, ending.set)
-    spinner.start()
-    if node.autostart:
-        threading.Thread(target=node.start, name="autostart", daemon=True).start()
-    ending.wait()
-    leaving = threading.Thread(target=node.shut_down, name="shutdown", daemon=True)
-    leaving.start()
-    node.end_task()
-    leaving.join(_SHUTDOWN_S)
-    deadline = time.monotonic() + _LAST_WORDS_S
-    while not node.idle and time.monotonic() < deadline:
-        time.sleep(0.01)
-    if leaving.is_alive():
-        # A model is loading or thinking; tearing it down from here would crash the process.
-        node.get_logger().warning("ended in the middle of loading or thinking")
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
-    spinner.stop()
-    return 0
+    return serve_managed(node, ending, end=node.end_task, shutdown_s=_SHUTDOWN_S)
 
 
 class _Delayed:
