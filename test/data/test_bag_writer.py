@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from mcap.reader import make_reader
 from rosbags.highlevel import AnyReader
 
 from dream_vla_ros.data.bag import Bag
-from dream_vla_ros.data.bag_metadata import BagMetadata
+from dream_vla_ros.data.bag_metadata import BagMetadata, TopicCount
 from dream_vla_ros.data.bag_writer import BagStorage, BagWriter, WriterLimits
 from dream_vla_ros.data.episode_metadata import EpisodeMetadata, RecordingState, Takeover
 from dream_vla_ros.data.errors import BagWriteError
@@ -185,6 +187,39 @@ def test_a_disk_that_fails_ends_the_recording_with_its_cause(tmp_path, monkeypat
     assert writer.status().dropped == {"/bytes": 2}
     with pytest.raises(BagWriteError, match="No space left"):
         writer.close(success=True)
+
+
+def test_a_database_that_cannot_be_finished_says_so(tmp_path, monkeypatch):
+    from dream_vla_ros.data.sqlite_write import SqliteWriter
+
+    def fail(self: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    writer = BagWriter(tmp_path / "episode", EpisodeMetadata(), storage=BagStorage.SQLITE)
+    monkeypatch.setattr(SqliteWriter, "close", fail)
+    with pytest.raises(BagWriteError, match="database or disk is full"):
+        writer.close(success=True)
+    read = EpisodeMetadata.from_custom_data(BagMetadata.read(tmp_path / "episode").custom)
+    assert read is not None
+    assert read.state is RecordingState.RECORDING
+
+
+def test_topics_may_come_while_others_are_written(tmp_path, monkeypatch):
+    from dream_vla_ros.data import bag_writer
+
+    late = [replace(BYTES, name=f"/late_{number}") for number in range(3)]
+
+    def count_and_announce(*arguments: object) -> object:
+        if late:
+            writer.add_topic(late.pop())
+        return TopicCount(*arguments)
+
+    writer = BagWriter(tmp_path / "episode", EpisodeMetadata(), limits=WriterLimits(flush_period_s=0.01))
+    monkeypatch.setattr(bag_writer, "TopicCount", count_and_announce)
+    writer.add_topic(BYTES)
+    writer.write("/bytes", b"123456", 1)
+    status = writer.close()
+    assert status.written == {"/bytes": 1, "/late_0": 0, "/late_1": 0, "/late_2": 0}
 
 
 def test_recording_is_refused_where_there_is_no_room(tmp_path):

@@ -57,6 +57,17 @@ def test_an_episode_keeps_messages_and_what_is_known_of_it(tmp_path: Path, stora
     )
 
 
+def test_a_topic_that_lost_all_its_messages_is_told_too(tmp_path: Path):
+    made = recorder(tmp_path)
+    made.start("t", "", 0)
+    made.write(TOPIC, b"12345", 1)
+    made.lose("/camera", 2)
+    report = made.stop(True, "", 3)
+    assert report.recorded == {"/bytes": 1}
+    assert report.lost == {"/bytes": 0, "/camera": 2}
+    assert dict(known(report.path).dropped)["/camera"] == 2
+
+
 def test_a_take_over_that_lasts_is_closed_with_the_episode(tmp_path: Path):
     made = recorder(tmp_path)
     path = made.start("t", "", SECOND, taken_over=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Mapping
@@ -108,7 +109,7 @@ class BagWriter:
             self._file = McapWriter(file, LIBRARY) if storage is BagStorage.MCAP else SqliteWriter(file)
             self._write_metadata()
             sync_folder(self.path.parent)
-        except OSError as error:
+        except (OSError, sqlite3.Error) as error:
             raise BagWriteError(f"{self.path}: cannot be recorded to: {error}") from error
         self._thread = threading.Thread(target=self._serve_disk, name="bag writer", daemon=True)
         self._thread.start()
@@ -228,8 +229,8 @@ class BagWriter:
                     )
                     self._file.close()
                 self._write_metadata()
-            except OSError as error:
-                self._failure = self._failure or str(error)
+            except (OSError, sqlite3.Error) as error:
+                self._failure = self._failure or str(error) or repr(error)
             if self._failure:
                 self._file.abandon()
                 raise BagWriteError(f"{self.path}: recording was cut short: {self._failure}")
@@ -302,15 +303,15 @@ class BagWriter:
             )
 
     def _bag_metadata(self) -> BagMetadata:
-        start, end = self._range or (0, 0)
+        with self._state:
+            start, end = self._range or (0, 0)
+            topics = [(topic, self._written[name]) for name, topic in self._described.items()]
         return BagMetadata(
             storage=self._kind.value,
             files=(self._file.path.name,),
             topics=tuple(
-                TopicCount(
-                    name, topic.type, self._written[name], topic.serialization, topic.qos, topic.type_hash
-                )
-                for name, topic in self._described.items()
+                TopicCount(topic.name, topic.type, count, topic.serialization, topic.qos, topic.type_hash)
+                for topic, count in topics
             ),
             start_ns=start,
             duration_ns=end - start,

@@ -200,7 +200,8 @@ class EpisodeRecorder:
             status = writer.close(success, notes)
         except BagWriteError as error:
             failure, status = str(error), writer.status()
-        lost = {name: status.dropped.get(name, 0) + lost_before.get(name, 0) for name in status.written}
+        names = {*status.written, *status.dropped, *lost_before}
+        lost = {name: status.dropped.get(name, 0) + lost_before.get(name, 0) for name in names}
         first, last = self._range or (0, 0)
         return EpisodeReport(
             writer.path.name, writer.path, (last - first) * 1e-9, status.written, lost, failure

@@ -16,7 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from dream_vla_ros.data.definitions import Definitions
 from dream_vla_ros.data.storage import StoredTopic
-from dream_vla_ros.images import ImageError, decode
+from dream_vla_ros.images import decode
 
 IMAGE_TYPE, COMPRESSED_TYPE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 # A second of two cameras at 30 Hz; what does not fit is counted as lost.
@@ -93,8 +93,8 @@ class ImageEncoder:
             try:
                 described, encoded = self._described_as(topic), self._encode(data, topic.name)
                 self._keep(described, self._definitions.exact(described.type, encoded), received_ns)
-            except (ImageError, ValueError, cv2.error) as error:
-                self._lose(self.name_of(topic), str(error))
+            except Exception as error:  # a thread that ends would leave drain() waiting for ever
+                self._lose(self.name_of(topic), str(error) or repr(error))
             finally:
                 self._queue.task_done()
         self._queue.task_done()

@@ -77,6 +77,7 @@ class RecorderNode(Node):
         )
         self._logged: dict[str, float] = {}
         self._taken_over = False
+        self._cut_short = ""
         self._controller_topic = self.resolve_topic_name("controller_state")
         self._encoder = ImageEncoder(
             ImageFormat(parameters.images), parameters.jpeg_quality, self.recorder.write, self._lose_image
@@ -162,6 +163,7 @@ class RecorderNode(Node):
             response.message = str(error)
             self.get_logger().error(f"not recording: {error}")
             return response
+        self._cut_short = ""
         for source, data in self._topics.latched():
             assert source.stored is not None
             self.recorder.write(source.stored, data, now_ns)
@@ -178,14 +180,14 @@ class RecorderNode(Node):
         try:
             report = self._stop(request.task_succeeded, request.notes)
         except RecorderError as error:
-            response.message = str(error)
+            response.message = f"{error}{self._cut_short}"
             return response
         response.success, response.message = not report.failure, report.failure
         response.episode, response.uri = report.name, str(report.path)
         response.duration = duration_to_msg(report.duration_s)
         response.topics = [
-            TopicCount(topic=name, recorded=count, lost=report.lost.get(name, 0))
-            for name, count in sorted(report.recorded.items())
+            TopicCount(topic=name, recorded=report.recorded.get(name, 0), lost=report.lost.get(name, 0))
+            for name in sorted({*report.recorded, *report.lost})
         ]
         return response
 
@@ -196,7 +198,7 @@ class RecorderNode(Node):
             self._encoder.drain()
             response.episode = self.recorder.discard()
         except RecorderError as error:
-            response.message = str(error)
+            response.message = f"{error}{self._cut_short}"
             return response
         response.success = True
         self.get_logger().info(f"{response.episode} is deleted: {request.reason or 'no reason given'}")
@@ -220,6 +222,7 @@ class RecorderNode(Node):
             return
         if status.failure:
             self.get_logger().error(f"recording of {self.recorder.name} ends: {status.failure}")
+            self._cut_short = f"; {self.recorder.name} was cut short: {status.failure}"
             self._stop(None, f"cut short: {status.failure}")
             return
         for problem in self.missing():
