@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from chunks.noisy_policy import SPEED_M_S, GaussianFlow, Loop
+from chunks.noisy_policy import GaussianFlow, Loop
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -81,8 +81,8 @@ class Result:
 class Bench:
     """One run: policy, controller, arm, and a controller without limits that shows what is asked for."""
 
-    def __init__(self, robot: Embodiment, mode: str, latency_ms: int, seed: int) -> None:
-        self._mode, self._latency_ns = mode, latency_ms * 1_000_000
+    def __init__(self, robot: Embodiment, mode: str, latency_ms: int, seed: int, speed_m_s: float) -> None:
+        self._mode, self._latency_ns, self._speed_m_s = mode, latency_ms * 1_000_000, speed_m_s
         self._robot = robot
         blending = Blending.LATEST if mode == BLOCKING else Blending(mode)
         settings = ControlSettings(blending=blending)
@@ -91,7 +91,7 @@ class Bench:
         self._continues = blending in (Blending.INPAINTING, Blending.REAL_TIME_CHUNKING)
         self._steps, self._period_s = robot.action.chunk_size, robot.action.period_s
         self._tick_ns = round(SECOND / robot.timing.control_rate)
-        self._flow = GaussianFlow(self._steps)
+        self._flow = GaussianFlow(self._steps, speed_m_s * self._period_s / UNIT[0])
         self._seed = seed
         low, high = np.array(robot.limits.workspace_min), np.array(robot.limits.workspace_max)
         self._loop = Loop((low + high) / 2.0)
@@ -195,7 +195,7 @@ class Bench:
 
     def _wish(self) -> Array:
         """Return the motion that leads on along the path from where the arm is: (steps, 7) normalised."""
-        step_m = SPEED_M_S * self._period_s
+        step_m = self._speed_m_s * self._period_s
         places = [self._arm.position]
         for step in range(self._steps):
             # Off the path, the way back is spread over the chunk.
@@ -207,7 +207,7 @@ class Bench:
         wish[:, :3] = np.diff(places, axis=0)
         turned = rotation_between(self._start.quaternion, self._arm.quaternion)
         ahead = self._along + step_m * np.arange(1, self._steps + 1)
-        yaw = SWING_RAD * np.sin(ahead / SPEED_M_S * TURN_RAD_S / SWING_RAD)
+        yaw = SWING_RAD * np.sin(ahead / self._speed_m_s * TURN_RAD_S / SWING_RAD)
         wish[:, 3:5] = -turned[:2] / self._steps
         wish[:, 5] = np.diff(yaw, prepend=yaw[0])
         wish[:, 5] += (yaw[0] - turned[2]) / self._steps
@@ -298,6 +298,7 @@ def main() -> None:
     """Measure with the arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=40.0, help="simulated time per run")
+    parser.add_argument("--speed", type=float, default=0.05, help="speed along the path [m/s]")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=REPOSITORY / "out" / "chunk_execution")
     arguments = parser.parse_args()
@@ -305,7 +306,7 @@ def main() -> None:
     robot = Embodiment.from_file(REPOSITORY / "config" / "tabletop.yaml")
     half_chunk_ms = robot.action.chunk_size * robot.action.period_s * 500.0
     results = [
-        Bench(robot, mode, latency_ms, arguments.seed).run(arguments.seconds)
+        Bench(robot, mode, latency_ms, arguments.seed, arguments.speed).run(arguments.seconds)
         for latency_ms in LATENCIES_MS
         for mode in MODES
     ]

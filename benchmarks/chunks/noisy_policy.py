@@ -12,9 +12,8 @@ from dream_vla_ros.geometry import Array
 from dream_vla_ros.model import PreviousChunk
 from dream_vla_ros.model.continuation import guided_velocity
 
-SPEED_M_S = 0.05
-# Errors of a chunk, in normalised units: a fifth of the nominal motion, alike over some three steps.
-ERROR = 0.2 * SPEED_M_S * 0.2 / 0.03
+# Errors of a chunk: a fifth of the nominal motion, alike over some three steps.
+ERROR = 0.2
 ERROR_STEPS = 3.0
 WHITE = 1e-3
 FLOW_STEPS = 5
@@ -53,12 +52,15 @@ class Loop:
 
 
 class GaussianFlow:
-    """A flow-matching model of a Gaussian: mean from the scene, errors alike in neighbouring steps."""
+    """A flow-matching model of a Gaussian: mean from the scene, errors alike in neighbouring steps.
 
-    def __init__(self, steps: int) -> None:
+    :param nominal: Motion of a step, normalised, that errors are a share of.
+    """
+
+    def __init__(self, steps: int, nominal: float) -> None:
         index = np.arange(steps)
         distance = (index[:, None] - index[None]) / ERROR_STEPS
-        covariance = ERROR**2 * (np.exp(-(distance**2) / 2.0) + WHITE * np.eye(steps))
+        covariance = (ERROR * nominal) ** 2 * (np.exp(-(distance**2) / 2.0) + WHITE * np.eye(steps))
         self._covariance = torch.tensor(covariance, dtype=torch.float32)
         self._identity = torch.eye(steps)
         # The gripper's number has next to no error.

@@ -1,13 +1,15 @@
 """The engine's predictions: the same as the plain model's and the published ones, however they are run."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from torch._dynamo.utils import counters
 
 from dream_vla_ros.model import DreamVLAForActionPrediction, ModelInputError, Objective, PreviousChunk
-from dream_vla_ros.model.compact import compact_layers
 from dream_vla_ros.model.inference_settings import InferenceSettings
+from dream_vla_ros.model.quantized import WeightOnlyLinear, pack_linears
 
 ROUNDING = 2e-5  # float32 in another order of operations
 SWITCHES = {
@@ -166,7 +168,7 @@ def test_one_compiled_layer_serves_all_of_its_kind(load, prompts, monkeypatch):
 def test_layers_that_are_not_plain_are_left_as_they_are(load, prompts):
     model = load(Objective.FLOW_MATCHING)
     exact = predict(model, prompts[0])
-    compact_layers(model, 8)
+    pack_linears(model.model.layers, partial(WeightOnlyLinear, bits=8))
     rough = predict(model, prompts[0])
     model.optimise(InferenceSettings())
     assert not model.model.running

@@ -1,12 +1,20 @@
 """Linear layers in fewer bits: near the exact ones, smaller, and usable in a whole model."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
-from dream_vla_ros.model import DreamVLAForActionPrediction, ModelInputError, Objective, PreviousChunk
+from dream_vla_ros.model import (
+    DreamVL,
+    DreamVLAForActionPrediction,
+    ModelInputError,
+    Objective,
+    PreviousChunk,
+)
 from dream_vla_ros.model.inference_settings import InferenceSettings, Quantization
-from dream_vla_ros.model.quantized import KINDS
+from dream_vla_ros.model.quantized import KINDS, WeightOnlyLinear, pack_linears
 
 # of a product's norm; a single pair of outliers, which may carry all of it, errs by two roundings
 RELATIVE = {
@@ -112,3 +120,65 @@ def test_a_whole_model_predicts_nearly_the_same(load, make_prompt, name):
     plain.optimise(InferenceSettings())
     with pytest.raises(ModelInputError, match="read it again"):
         plain.optimise(InferenceSettings(quantization=name))
+
+
+@pytest.fixture
+def planner(make_checkpoint):
+    return DreamVL.from_pretrained(make_checkpoint(model_type="dream-vl"))
+
+
+def linear(width=100, bias=True):
+    torch.manual_seed(0)
+    return torch.nn.Linear(width, 30, bias=bias)
+
+
+@pytest.mark.parametrize(("bits", "worst"), [(8, 1 / 127), (4, 1 / 7)])
+@pytest.mark.parametrize("width", [64, 100, 128])
+def test_no_weight_is_off_by_more_than_half_a_level(bits, worst, width):
+    exact = linear(width)
+    packed = WeightOnlyLinear(exact, bits)
+    off = (packed.weight - exact.weight).abs()
+    assert packed.weight.shape == exact.weight.shape
+    assert (off <= 0.501 * worst * exact.weight.abs().amax(1, keepdim=True)).all()
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_it_computes_with_the_unpacked_weight_and_the_bias(bits):
+    packed = WeightOnlyLinear(linear(), bits)
+    x = torch.randn(2, 5, 100)
+    torch.testing.assert_close(packed(x), x @ packed.weight.T + packed.bias)
+    assert WeightOnlyLinear(linear(bias=False), bits).bias is None
+
+
+def test_a_row_of_zeros_stays_zero():
+    exact = linear()
+    with torch.no_grad():
+        exact.weight[3] = 0
+    for bits in (8, 4):
+        assert not WeightOnlyLinear(exact, bits).weight[3].any()
+
+
+def test_weights_alone_take_less_memory():
+    exact = linear(1024)
+    size = {
+        bits: sum(b.numel() * b.element_size() for b in WeightOnlyLinear(exact, bits).buffers())
+        for bits in (8, 4)
+    }
+    full = sum(p.numel() * p.element_size() for p in exact.parameters())
+    assert size[8] < full / 3.9
+    assert size[4] < full / 7
+
+
+@pytest.mark.parametrize(("bits", "tolerance"), [(8, 0.05), (4, 0.5)])
+def test_a_model_with_narrow_weights_scores_nearly_the_same(planner, make_prompt, bits, tolerance):
+    prompt = make_prompt(planner.config)
+    exact = planner.mask_logits(**prompt, masks=4)
+    pack_linears(planner.model.layers, partial(WeightOnlyLinear, bits=bits))
+    assert not any(isinstance(m, torch.nn.Linear) for m in planner.model.layers.modules())
+    off = (planner.mask_logits(**prompt, masks=4) - exact).norm() / exact.norm()
+    assert 0 < float(off) < tolerance
+
+
+def test_other_bits_are_refused():
+    with pytest.raises(ModelInputError, match="8 or 4"):
+        WeightOnlyLinear(linear(), 3)

@@ -80,18 +80,22 @@ def test_a_carried_block_is_let_go_only_on_top_of_the_other():
 def test_a_push_comes_from_behind_and_goes_the_way_asked(direction):
     start = np.array([0.3, 0.0, 0.02])
     behind = start - 0.045 * direction.vector
-    motion = push(table(behind, 0.0, red=(*start, 0.0)), "red", direction.vector, start)
+    motion = push(table(behind, 0.0, red=(*start, 0.0)), "red", direction, start)
     assert motion.translation @ direction.vector == pytest.approx(0.03, abs=1e-3)
     ahead = start + 0.045 * direction.vector
-    motion = push(table(ahead, 0.0, red=(*start, 0.0)), "red", direction.vector, start)
+    motion = push(table(ahead, 0.0, red=(*start, 0.0)), "red", direction, start)
     assert motion.translation[2] > 0.02, "over the block, not through it"
 
 
-def test_a_finished_push_backs_off_and_rises():
-    start, direction = np.array([0.3, 0.0, 0.02]), Direction.LEFT.vector
-    motion = push(table((0.3, 0.045, 0.02), 0.0, red=(0.3, 0.075, 0.02, 0.0)), "red", direction, start)
-    assert motion.translation[1] < 0.0
-    motion = push(table((0.3, 0.03, 0.02), 0.0, red=(0.3, 0.075, 0.02, 0.0)), "red", direction, start)
-    assert motion.translation[2] > 0.0
-    motion = push(table((0.3, 0.03, 0.095), 0.0, red=(0.3, 0.075, 0.02, 0.0)), "red", direction, start)
-    assert not motion.translation.any()
+@pytest.mark.parametrize("begin_m", [-0.1, 0.1, 0.15])
+def test_a_push_goes_to_the_line_and_far_enough_then_backs_off_and_rises(begin_m):
+    start, end = np.array([0.3, begin_m, 0.02]), max(Direction.LEFT.push_line_m, begin_m + 0.068) + 0.001
+
+    def motion(gripper_y, gripper_z, block_y):
+        seen = table((0.3, gripper_y, gripper_z), 0.0, red=(0.3, block_y, 0.02, 0.0))
+        return push(seen, "red", Direction.LEFT, start).translation
+
+    assert motion(end - 0.035, 0.02, end - 0.005)[1] > 0.005, "not there yet"
+    assert motion(end - 0.03, 0.02, end)[1] < 0.0
+    assert motion(end - 0.045, 0.02, end)[2] > 0.0
+    assert not motion(end - 0.045, 0.095, end).any()

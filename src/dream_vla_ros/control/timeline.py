@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dream_vla_ros.chunk import ActionChunk
+from dream_vla_ros.control.easing import eased
 from dream_vla_ros.control.ensemble import mean_rotation, motion_between
 from dream_vla_ros.embodiment import Limits
 from dream_vla_ros.geometry import (
@@ -42,8 +43,9 @@ class Advance:
 
 @dataclass
 class _Fading:
-    """The chunk that is being faded from.
+    """What is being faded from.
 
+    :param chunk: In finer steps.
     :param position_s: Action time in it when it was taken over from.
     :param passed_s: Action time since.
     """
@@ -56,8 +58,9 @@ class _Fading:
 class Timeline:
     """Position within the newest chunk.
 
-    A step that is faster than the limits takes longer: its path stays as it is, and no motion piles up. When
-    a chunk takes over from another, motion fades from one to the other; the gripper is the new one's at once.
+    Motion fades from step to step, and from chunk to chunk when one takes over from another; the gripper is
+    the new one's at once. Where that is faster than the limits it takes longer: its path stays as it is, and
+    no motion piles up.
 
     :param limits: Speed limits of the end effector.
     :param fade_s: Action time over which motion fades; 0 switches at once.
@@ -69,6 +72,7 @@ class Timeline:
         self._fading: _Fading | None = None
         self._rates: Array = np.zeros(0)
         self._position_s = 0.0
+        self._eased: ActionChunk | None = None
         self.chunk: ActionChunk | None = None
 
     @property
@@ -81,20 +85,21 @@ class Timeline:
 
         :param skip_s: Action time at its beginning that was executed already; less than its duration.
         """
+        fine = eased(chunk, self._fade_s)
         # A step too long to have a finite length gets rate 0: it never moves.
         with np.errstate(over="ignore", divide="ignore"):
-            linear = self._limits.linear_speed * chunk.period_s / np.linalg.norm(chunk.translation, axis=1)
-            angular = self._limits.angular_speed * chunk.period_s / np.linalg.norm(chunk.rotation, axis=1)
+            linear = self._limits.linear_speed * fine.period_s / np.linalg.norm(fine.translation, axis=1)
+            angular = self._limits.angular_speed * fine.period_s / np.linalg.norm(fine.rotation, axis=1)
         self._rates = np.minimum(1.0, np.minimum(linear, angular))
         self._fading = None
-        if self.chunk is not None and self._fade_s > 0.0:
-            self._fading = _Fading(self.chunk, self._position_s)
+        if self._eased is not None and self._fade_s > 0.0:
+            self._fading = _Fading(self._eased, self._position_s)
         self._position_s = skip_s
-        self.chunk = chunk
+        self.chunk, self._eased = chunk, fine
 
     def clear(self) -> None:
         """Drop whatever is left."""
-        self.chunk = None
+        self.chunk = self._eased = None
         self._fading = None
         self._position_s = 0.0
 
@@ -104,33 +109,34 @@ class Timeline:
         :param real_s: Real time it may take.
         :returns: None if nothing is left.
         """
-        chunk = self.chunk
-        if chunk is None:
+        chunk, fine = self.chunk, self._eased
+        if chunk is None or fine is None:
             return None
-        first = step = self._step_at(self._position_s)
+        step = _step_at(fine, self._position_s)
         position = self._position_s
         translation = np.zeros(3)
         quaternion = np.array([0.0, 0.0, 0.0, 1.0])
         slowed = False
-        while real_s > _NO_TIME_S and step < len(chunk):
+        while real_s > _NO_TIME_S and step < len(fine):
             rate = float(self._rates[step])
             slowed = slowed or rate < 1.0
-            end = (step + 1) * chunk.period_s
+            end = (step + 1) * fine.period_s
             reached = position + real_s * rate
             if reached >= end - _NO_TIME_S:
                 reached = end
                 real_s -= (end - position) / rate if rate > 0.0 else real_s
             else:
                 real_s = 0.0
-            share = (reached - position) / chunk.period_s
-            translation = translation + chunk.translation[step] * share
+            share = (reached - position) / fine.period_s
+            translation = translation + fine.translation[step] * share
             quaternion = quaternion_multiply(
-                quaternion_from_rotation_vector(chunk.rotation[step] * share), quaternion
+                quaternion_from_rotation_vector(fine.rotation[step] * share), quaternion
             )
             position = reached
             step += 1
         action_s = position - self._position_s
         translation, quaternion = self._faded(translation, quaternion, action_s)
+        first = _step_at(chunk, self._position_s)
         return Advance(translation, quaternion, action_s, float(chunk.gripper[first]), first, slowed)
 
     def take(self, advance: Advance) -> None:
@@ -159,7 +165,7 @@ class Timeline:
         mixed = before[0] + share * (translation - before[0])
         return mixed, quaternion_from_rotation_vector(turned)
 
-    def _step_at(self, position_s: float) -> int:
-        assert self.chunk is not None
-        step = int((position_s + _NO_TIME_S) / self.chunk.period_s)
-        return min(step, len(self.chunk) - 1)
+
+def _step_at(chunk: ActionChunk, position_s: float) -> int:
+    step = int((position_s + _NO_TIME_S) / chunk.period_s)
+    return min(step, len(chunk) - 1)

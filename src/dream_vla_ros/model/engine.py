@@ -20,11 +20,11 @@ from .action_heads import time_embedding
 from .capture import Captured
 from .continuation import Continuation
 from .errors import ModelInputError
-from .fused import can_fuse, fuse, pack_vision
+from .fused import can_fuse, fuse
 from .inference_settings import InferenceSettings, Quantization
 from .language import PrefixCache, rotary_tables
 from .prediction import PlainRunner, denoise, regress
-from .quantized import packer
+from .quantized import pack_linears, packer
 from .scene import Scene
 from .vision import Grid
 
@@ -137,7 +137,7 @@ class Engine:
         if settings.fused_weights and not model.model.running and can_fuse(model.model):
             fuse(model.model, pack)
         if pack is not None:
-            pack_vision(model.visual, pack)
+            pack_linears(model.visual.blocks, pack)
         if settings.compiled:
             self._compile()
         self._plans: OrderedDict[tuple[object, ...], PromptPlan] = OrderedDict()

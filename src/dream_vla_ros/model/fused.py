@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -10,10 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .language import DecoderLayer, LanguageModel, PrefixCache, Read, take
-from .vision import VisionTower
-
-Pack = Callable[[nn.Linear], nn.Module]
-"""Turns a linear layer into what is run in its place."""
+from .quantized import Pack
 
 
 class FusedLayer(nn.Module):
@@ -151,11 +148,3 @@ def fuse(language: LanguageModel, pack: Pack | None = None) -> None:
         FusedLayer(cast(DecoderLayer, layer), index == count - 1, pack)
         for index, layer in enumerate(language.layers)
     )
-
-
-def pack_vision(tower: VisionTower, pack: Pack) -> None:
-    """Let a vision tower's blocks run on other linear layers from now on."""
-    for block in tower.blocks.modules():
-        for name, child in list(block.named_children()):
-            if isinstance(child, nn.Linear):
-                setattr(block, name, pack(child))

@@ -1,125 +1,165 @@
-"""Linear layers in fewer bits, by the products that torch has for them. Approximate."""
+"""Linear layers in fewer bits, for speed or for memory. Approximate.
+
+For speed, places are rounded like weights and torch multiplies the narrow numbers. For memory, weights alone are
+kept in fewer bits and unpacked when they are used.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .errors import ModelInputError
-from .fused import Pack
 from .inference_settings import Quantization
+
+Pack = Callable[[nn.Linear], nn.Module]
+"""Turns a linear layer into what is run in its place."""
 
 INT4_GROUP = 128  # weights that share a scale; smaller is finer and slower, and 128 divides the 7B's widths
 INT4_TILES = 8  # inner tiles of the packed layout on a GPU
+WEIGHT_BITS = (8, 4)
+WEIGHT_GROUP = 64  # weights that share a scale where they are unpacked: finer, for it costs no time there
 LEAST_SCALE = 1e-12  # an all-zero row must not divide by zero
-INT8_MOST, FP8_MOST = 127.0, 448.0
 
 
-class Bf16Linear(nn.Module):
-    """A product in bfloat16 between values of another type."""
+class PackedLinear(nn.Module):
+    """A linear layer that keeps its weight in another form; derived ones know the product.
 
-    weight: Tensor
+    :param linear: What it stands for.
+    """
+
     bias: Tensor | None
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        self.register_buffer("weight", linear.weight.detach().to(torch.bfloat16))
-        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().to(torch.bfloat16))
+        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Round the places, multiply, and go back to their type."""
-        return nn.functional.linear(x.to(torch.bfloat16), self.weight, self.bias).to(x.dtype)
+        """Map (..., in) to (..., out)."""
+        y = self.product(x.flatten(0, -2)).to(x.dtype)
+        if self.bias is not None:
+            y = y + self.bias
+        return y.unflatten(0, x.shape[:-1])
+
+    def product(self, flat: Tensor) -> Tensor:
+        """Map (places, in) to (places, out), in any type, without the bias."""
+        raise NotImplementedError
+
+
+class Bf16Linear(PackedLinear):
+    """A product in bfloat16 between values of another type."""
+
+    weight: Tensor
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__(linear)
+        self.register_buffer("weight", linear.weight.detach().to(torch.bfloat16))
+
+    def product(self, flat: Tensor) -> Tensor:
+        """Round the places and multiply."""
+        return F.linear(flat.to(torch.bfloat16), self.weight)
 
 
 class _StraightThrough(torch.autograd.Function):
     """Runs a rounded product forwards and the weight's own product backwards, for guidance by gradients."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: Int8Linear | Fp8Linear) -> Tensor:
+    def forward(ctx: Any, flat: Tensor, layer: RoundedLinear) -> Tensor:
         """Run the layer."""
         ctx.layer = layer
-        return layer.rounded(x)
+        return layer.rounded(flat)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        """Return the gradient with respect to x as if nothing had been rounded but the weight."""
+        """Return the gradient with respect to the places as if nothing had been rounded but the weight."""
         (grad,) = grads
         layer = ctx.layer
-        weight = layer.weight.t().to(grad.dtype) * layer.scale.reshape(-1, 1).to(grad.dtype)
-        return grad @ weight, None
+        return grad @ (layer.weight.t().to(grad.dtype) * layer.scale.t().to(grad.dtype)), None
 
 
-class Int8Linear(nn.Module):
-    """Weights per row and activations per place in 8 bits, products summed in 32."""
+class RoundedLinear(PackedLinear):
+    """Weights per row and activations per place in 8 bits; derived ones know how these are rounded.
 
-    weight: Tensor
-    scale: Tensor
-    bias: Tensor | None
-
-    def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
-        weight = linear.weight.detach().float()
-        scale = (weight.abs().amax(1) / INT8_MOST).clamp(min=LEAST_SCALE)
-        self.register_buffer("weight", torch.round(weight / scale[:, None]).to(torch.int8).t())
-        self.register_buffer("scale", scale)
-        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().clone())
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the product; a gradient goes through it as if the places were not rounded."""
-        return _StraightThrough.apply(x, self) if x.requires_grad else self.rounded(x)
-
-    def rounded(self, x: Tensor) -> Tensor:
-        """Quantise the places, multiply, and scale back."""
-        flat = x.flatten(0, -2)
-        scale = (flat.abs().amax(1, keepdim=True).float() / INT8_MOST).clamp(min=LEAST_SCALE)
-        rounded = torch.round(flat / scale.to(flat.dtype)).clamp(-INT8_MOST, INT8_MOST).to(torch.int8)
-        y = (torch._int_mm(rounded, self.weight) * scale * self.scale).to(x.dtype)
-        if self.bias is not None:
-            y = y + self.bias
-        return y.unflatten(0, x.shape[:-1])
-
-
-class Fp8Linear(nn.Module):
-    """Weights per row and activations per place in 8-bit floating point."""
+    :param most: Largest number that the 8 bits hold.
+    """
 
     weight: Tensor
     scale: Tensor
-    bias: Tensor | None
 
-    def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
+    def __init__(self, linear: nn.Linear, most: float) -> None:
+        super().__init__(linear)
+        self.most = most
         weight = linear.weight.detach().float()
-        scale = (weight.abs().amax(1, keepdim=True) / FP8_MOST).clamp(min=LEAST_SCALE)
-        self.register_buffer("weight", (weight / scale).to(torch.float8_e4m3fn).t())
+        scale = self._scale(weight)
+        self.register_buffer("weight", self.narrow(weight / scale).t())
         self.register_buffer("scale", scale.t().contiguous())
-        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().clone())
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the product; a gradient goes through it as if the places were not rounded."""
-        return _StraightThrough.apply(x, self) if x.requires_grad else self.rounded(x)
+    def product(self, flat: Tensor) -> Tensor:
+        """Round and multiply; a gradient goes through it as if the places were not rounded."""
+        return _StraightThrough.apply(flat, self) if flat.requires_grad else self.rounded(flat)
 
-    def rounded(self, x: Tensor) -> Tensor:
-        """Quantise the places and multiply."""
-        flat = x.flatten(0, -2)
-        scale = (flat.abs().amax(1, keepdim=True).float() / FP8_MOST).clamp(min=LEAST_SCALE)
-        narrow = (flat / scale).to(torch.float8_e4m3fn)
-        y = torch._scaled_mm(narrow, self.weight, scale, self.scale, out_dtype=torch.bfloat16).to(x.dtype)
-        if self.bias is not None:
-            y = y + self.bias
-        return y.unflatten(0, x.shape[:-1])
+    def rounded(self, flat: Tensor) -> Tensor:
+        """Round the places, multiply and scale back."""
+        scale = self._scale(flat)
+        return self.multiply(self.narrow(flat / scale), scale).to(flat.dtype)
+
+    def narrow(self, values: Tensor) -> Tensor:
+        """Round values of at most `most` to 8 bits."""
+        raise NotImplementedError
+
+    def multiply(self, places: Tensor, scale: Tensor) -> Tensor:
+        """Multiply narrow places (places, in), whose scales are (places, 1), by the weight."""
+        raise NotImplementedError
+
+    def _scale(self, rows: Tensor) -> Tensor:
+        return (rows.abs().amax(1, keepdim=True).float() / self.most).clamp(min=LEAST_SCALE)
 
 
-class Int4Linear(nn.Module):
-    """Weights in groups of 4-bit numbers with a scale and an offset each; activations stay as they are."""
+class Int8Linear(RoundedLinear):
+    """Whole numbers, products summed in 32 bits."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__(linear, 127.0)
+
+    def narrow(self, values: Tensor) -> Tensor:
+        """Round to the nearest whole number."""
+        return torch.round(values).clamp(-self.most, self.most).to(torch.int8)
+
+    def multiply(self, places: Tensor, scale: Tensor) -> Tensor:
+        """Multiply exactly, then scale."""
+        return torch._int_mm(places, self.weight) * scale * self.scale
+
+
+class Fp8Linear(RoundedLinear):
+    """Floating point of four bits' exponent and three bits' mantissa."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__(linear, 448.0)
+
+    def narrow(self, values: Tensor) -> Tensor:
+        """Round to the nearest number there is."""
+        return values.to(torch.float8_e4m3fn)
+
+    def multiply(self, places: Tensor, scale: Tensor) -> Tensor:
+        """Multiply and scale in one."""
+        return torch._scaled_mm(places, self.weight, scale, self.scale, out_dtype=torch.bfloat16)
+
+
+class Int4Linear(PackedLinear):
+    """Weights in groups of 4-bit numbers with a scale and an offset each, multiplied in bfloat16.
+
+    How they lie in memory depends on the device: quantise where the model runs.
+    """
 
     weight: Tensor
     pairs: Tensor
-    bias: Tensor | None
 
     def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
+        super().__init__(linear)
         weight = linear.weight.detach().float()
         self.group = INT4_GROUP if weight.shape[1] % INT4_GROUP == 0 else 32
         if weight.shape[1] % self.group or weight.shape[0] % 16:
@@ -140,22 +180,65 @@ class Int4Linear(nn.Module):
             packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(levels, 1)
         self.register_buffer("weight", packed)
         self.register_buffer("pairs", pairs)
-        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().clone())
 
-    def forward(self, x: Tensor) -> Tensor:
+    def product(self, flat: Tensor) -> Tensor:
         """Multiply in bfloat16."""
-        flat = x.flatten(0, -2).to(torch.bfloat16)
-        if flat.is_cuda:
-            y = torch.ops.aten._weight_int4pack_mm(flat, self.weight, self.group, self.pairs)
-        else:
-            y = torch.ops.aten._weight_int4pack_mm_for_cpu(flat, self.weight, self.group, self.pairs)
-        y = y.to(x.dtype)
-        if self.bias is not None:
-            y = y + self.bias
-        return y.unflatten(0, x.shape[:-1])
+        narrow = flat.to(torch.bfloat16)
+        if narrow.is_cuda:
+            return torch.ops.aten._weight_int4pack_mm(narrow, self.weight, self.group, self.pairs)
+        return torch.ops.aten._weight_int4pack_mm_for_cpu(narrow, self.weight, self.group, self.pairs)
 
 
-KINDS: dict[Quantization, type[nn.Module]] = {
+class WeightOnlyLinear(PackedLinear):
+    """Weights in 8 or 4 bits, symmetric about zero, unpacked at each use: less memory, more time, any device.
+
+    In 8 bits every row has a scale; in 4 bits every 64 weights of a row do.
+
+    :param bits: 8 or 4.
+    """
+
+    levels: Tensor
+    scale: Tensor
+
+    def __init__(self, linear: nn.Linear, bits: int) -> None:
+        super().__init__(linear)
+        if bits not in WEIGHT_BITS:
+            raise ModelInputError(
+                f"weights can be kept in {' or '.join(map(str, WEIGHT_BITS))} bits, not {bits!r}"
+            )
+        self.bits = bits
+        self.in_features = linear.in_features
+        weight = linear.weight.detach()
+        groups = weight.float()[:, None]
+        if bits == 4:
+            groups = F.pad(groups[:, 0], (0, -self.in_features % WEIGHT_GROUP)).unflatten(
+                1, (-1, WEIGHT_GROUP)
+            )
+        most = 2 ** (bits - 1) - 1
+        # in float16, too, a row of zeros must have a scale
+        scale = groups.abs().amax(-1, keepdim=True).clamp_min(torch.finfo(torch.float16).tiny) / most
+        levels = torch.round(groups / scale).clamp(-most, most).to(torch.int8)
+        if bits == 4:
+            levels = levels + 8
+            levels = (levels[..., 0::2] | (levels[..., 1::2] << 4)).to(torch.uint8)
+        self.register_buffer("levels", levels)
+        self.register_buffer("scale", scale.to(weight.dtype))
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight unpacked, (out, in)."""
+        levels = self.levels
+        if self.bits == 4:
+            levels = torch.stack([levels & 15, levels >> 4], dim=-1).flatten(-2).to(torch.int8) - 8
+        rows = (levels.to(self.scale.dtype) * self.scale).flatten(1)
+        return rows[:, : self.in_features]
+
+    def product(self, flat: Tensor) -> Tensor:
+        """Unpack and multiply."""
+        return F.linear(flat, self.weight)
+
+
+KINDS: dict[Quantization, Pack] = {
     Quantization.BF16: Bf16Linear,
     Quantization.INT8: Int8Linear,
     Quantization.FP8: Fp8Linear,
@@ -164,5 +247,13 @@ KINDS: dict[Quantization, type[nn.Module]] = {
 
 
 def packer(quantization: Quantization) -> Pack | None:
-    """Return what quantises a linear layer; None for none."""
+    """Return what quantises a linear layer for inference; None for none."""
     return None if quantization is Quantization.NONE else KINDS[quantization]
+
+
+def pack_linears(blocks: nn.Module, pack: Pack) -> None:
+    """Replace every linear layer below a module, in place."""
+    for parent in list(blocks.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Linear):
+                setattr(parent, name, pack(child))

@@ -29,7 +29,7 @@ from dream_vla_ros.policy.device_images import DeviceImages
 from dream_vla_ros.policy.fit import check_fit
 from dream_vla_ros.policy.observation import Observation
 from dream_vla_ros.policy.overlap import previous_chunk
-from dream_vla_ros.policy.placement import torch_device, torch_dtype
+from dream_vla_ros.policy.placement import place
 from dream_vla_ros.policy.policy import PolicyError, PolicyResult, warm_up_observation
 from dream_vla_ros.policy.preprocessing import preprocessing_of
 from dream_vla_ros.policy.proprio import ProprioWriter
@@ -103,15 +103,13 @@ class DreamVLAPolicy:
         if not settings.checkpoint:
             raise PolicyError("parameter 'checkpoint' is empty: give the folder of a Dream-VLA checkpoint")
         folder = Path(settings.checkpoint).expanduser()
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
-        device = torch_device(settings.device)
+        device, dtype = place(settings)
         try:
             model = DreamVLAForActionPrediction.from_pretrained(
                 folder,
                 objective=settings.objective.value,
                 chunk_size=embodiment.action.chunk_size,
-                dtype=torch_dtype(settings.dtype, device),
+                dtype=dtype,
                 device=device,
             )
             processor = cast(DreamVLAProcessor, DreamVLAProcessor.from_pretrained(folder))

@@ -1,4 +1,4 @@
-"""Where a model runs and in which type, from the parameters ``device`` and ``dtype``."""
+"""Where a model runs and in which type, from the parameters ``device``, ``dtype`` and ``threads``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,21 @@ from collections.abc import Iterator
 import torch
 
 from dream_vla_ros.policy.policy import PolicyError
-from dream_vla_ros.policy.settings import DType
+from dream_vla_ros.policy.settings import DType, PlacementSettings
 
 
-def torch_dtype(name: DType, device: torch.device) -> torch.dtype:
+def place(settings: PlacementSettings) -> tuple[torch.device, torch.dtype]:
+    """Return device and type of a model's weights; torch takes the number of threads from then on.
+
+    :raises PolicyError: If the device cannot be used here; the message names those that can.
+    """
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    device = _device(settings.device)
+    return device, _dtype(settings.dtype, device)
+
+
+def _dtype(name: DType, device: torch.device) -> torch.dtype:
     """Return the type of weights that a parameter names, on a device."""
     if name is DType.AUTO:
         return torch.float32 if device.type == "cpu" else torch.bfloat16
@@ -21,7 +32,7 @@ def torch_dtype(name: DType, device: torch.device) -> torch.dtype:
     }[name]
 
 
-def torch_device(name: str) -> torch.device:
+def _device(name: str) -> torch.device:
     """Return the device that the parameter ``device`` names.
 
     :raises PolicyError: If it cannot be used here; the message names those that can.

@@ -51,13 +51,10 @@ class JPEG(str, Enum):
 
 
 @dataclass(frozen=True)
-class ModelSettings:
-    """Which checkpoint is run and how; a change takes effect when the node is configured again."""
+class PlacementSettings:
+    """Where a model's weights come from, and where and in which type it is run."""
 
-    checkpoint: str = param("", "Folder of a Dream-VLA checkpoint.", read_only=False)
-    objective: ObjectiveName = param(
-        ObjectiveName.FLOW_MATCHING, "What the checkpoint was fine-tuned with.", read_only=False
-    )
+    checkpoint: str = param("", "Folder of the checkpoint.", read_only=False)
     device: str = param(
         "auto",
         "Torch device such as cpu or cuda:0; auto takes the first GPU, or the processor without one.",
@@ -65,6 +62,23 @@ class ModelSettings:
     )
     dtype: DType = param(
         DType.AUTO, "Type of the weights; auto is bfloat16 on a GPU and float32 elsewhere.", read_only=False
+    )
+    threads: int = param(
+        0,
+        "Processor threads that inference may use; 0 leaves the choice to torch.",
+        minimum=0,
+        maximum=256,
+        read_only=False,
+    )
+
+
+@dataclass(frozen=True)
+class ModelSettings(PlacementSettings):
+    """Which checkpoint is run and how; a change takes effect when the node is configured again."""
+
+    checkpoint: str = param("", "Folder of a Dream-VLA checkpoint.", read_only=False)
+    objective: ObjectiveName = param(
+        ObjectiveName.FLOW_MATCHING, "What the checkpoint was fine-tuned with.", read_only=False
     )
     steps: int = param(
         0,
@@ -78,13 +92,6 @@ class ModelSettings:
         "Seed of the noise that actions start from; every goal begins with it again.",
         minimum=0,
         maximum=2**31 - 1,
-        read_only=False,
-    )
-    threads: int = param(
-        0,
-        "Processor threads that inference may use; 0 leaves the choice to torch.",
-        minimum=0,
-        maximum=256,
         read_only=False,
     )
     cuda_graphs: bool = param(

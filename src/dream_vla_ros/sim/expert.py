@@ -70,5 +70,5 @@ def _next_motion(goal: Goal, start: TableState, table: ImaginedTable) -> Motion:
     if isinstance(goal, Stacked):
         return stack(table, goal.block, goal.base)
     if isinstance(goal, Pushed):
-        return push(table, goal.block, goal.direction.vector, start.blocks[goal.block].position)
+        return push(table, goal.block, goal.direction, start.blocks[goal.block].position)
     raise TypeError(f"the expert has no skill for {goal}")

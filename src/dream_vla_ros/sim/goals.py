@@ -20,6 +20,10 @@ REST_TOLERANCE_M = 0.006
 # The gripper holds a 40 mm block at an opening of 0.54 and lets go of it above.
 RELEASED_OPENING = 0.62
 _HELD_DISTANCE_M = 0.035
+# How far a push goes, unless that is less than it has to: to a line across the table. Where a block lay when
+# the push began is not to be seen any more while it is pushed; whether it has come to the line is.
+_PUSH_LINE_Y_M = 0.19
+_PUSH_LINE_X_M = (0.17, 0.40)
 
 
 class Direction(Enum):
@@ -35,12 +39,23 @@ class Direction(Enum):
         """Unit vector (3,) in ``base_link``."""
         return _DIRECTIONS[self].copy()
 
+    @property
+    def push_line_m(self) -> float:
+        """Where along :attr:`vector` a pushed block comes to lie at least, in ``base_link`` [m]."""
+        return _PUSH_LINES_M[self]
+
 
 _DIRECTIONS = {
     Direction.LEFT: np.array([0.0, 1.0, 0.0]),
     Direction.RIGHT: np.array([0.0, -1.0, 0.0]),
     Direction.FORWARD: np.array([1.0, 0.0, 0.0]),
     Direction.BACK: np.array([-1.0, 0.0, 0.0]),
+}
+_PUSH_LINES_M = {
+    Direction.LEFT: _PUSH_LINE_Y_M,
+    Direction.RIGHT: _PUSH_LINE_Y_M,
+    Direction.FORWARD: _PUSH_LINE_X_M[1],
+    Direction.BACK: -_PUSH_LINE_X_M[0],
 }
 
 

@@ -12,7 +12,13 @@ import numpy as np
 
 from dream_vla_ros.geometry import Array, rotation_between
 from dream_vla_ros.sim.arm import FINGER_THICKNESS_M, FINGER_WIDTH_M, MAX_FINGER_TRAVEL_M, gripper_down
-from dream_vla_ros.sim.goals import PUSH_DISTANCE_M, RELEASED_OPENING, REST_TOLERANCE_M, STACK_OFFSET_M
+from dream_vla_ros.sim.goals import (
+    PUSH_DISTANCE_M,
+    RELEASED_OPENING,
+    REST_TOLERANCE_M,
+    STACK_OFFSET_M,
+    Direction,
+)
 from dream_vla_ros.sim.imagined import ImaginedTable, Motion, reach_along, wrap_quarter
 from dream_vla_ros.sim.scene import BLOCK_SIZE_M
 
@@ -25,9 +31,9 @@ _CARRY_HOVER_M = 0.05
 _LIFTED_M = 0.14
 _RETREAT_M = 0.06
 _PUSH_HEIGHT_M = 0.02
-# Pushes aim beyond what counts and are content with less, so that a push that falls short is not begun again.
-_PUSH_AIM_M = PUSH_DISTANCE_M + 0.018
 _PUSH_ENOUGH_M = PUSH_DISTANCE_M + 0.008
+# Pushes aim beyond what is enough, so that a push that falls short is not begun again.
+_PUSH_FURTHER_M = 0.01
 _PUSH_BEYOND_DRIFT_M = 0.008
 # Grasps keep the fingers within 60 degrees of opening sideways, so that the wrist camera looks ahead; farther
 # costs as much as a turn of 1 rad, and coming down on another block more than any turn.
@@ -83,13 +89,13 @@ def stack(table: ImaginedTable, block: str, base: str) -> Motion:
     return _approach(table, place, yaw, 0.0, _CARRY_HOVER_M, wide_m=0.004)
 
 
-def push(table: ImaginedTable, block: str, direction: Array, start: Array) -> Motion:
+def push(table: ImaginedTable, block: str, towards: Direction, start: Array) -> Motion:
     """Push a block with closed fingers from behind, then rise clear of it.
 
-    :param direction: (3,) unit vector along x or y of the base.
+    :param towards: It is pushed to this direction's line, and far enough if it lay near the line or beyond.
     :param start: (3,) where the block lay when the task began.
     """
-    pushed = table.blocks[block]
+    pushed, direction = table.blocks[block], towards.vector
     axis = int(np.argmax(np.abs(direction)))
     touch = reach_along(pushed.yaw, axis)
     offset = table.position - pushed.position
@@ -99,13 +105,14 @@ def push(table: ImaginedTable, block: str, direction: Array, start: Array) -> Mo
     moved = pushed.position - start
     travelled = float(moved @ direction)
     drift = float(np.linalg.norm(moved[:2] - travelled * direction[:2]))
-    if travelled >= max(_PUSH_ENOUGH_M, drift + _PUSH_BEYOND_DRIFT_M):
+    enough = max(_PUSH_ENOUGH_M, towards.push_line_m - float(start @ direction))
+    if travelled >= max(enough, drift + _PUSH_BEYOND_DRIFT_M):
         return _leave(table, behind - touch, direction)
     turn = _turn_to(table, 0.0)
     height = _PUSH_HEIGHT_M - table.position[2]
     in_place = -0.01 < behind - touch < 0.05 and np.linalg.norm(aside) < 0.012 and abs(height) < 0.012
     if in_place and table.opening < 0.2:
-        aim = max(_PUSH_AIM_M, drift + 2 * _PUSH_BEYOND_DRIFT_M)
+        aim = max(enough + _PUSH_FURTHER_M, drift + 2 * _PUSH_BEYOND_DRIFT_M)
         forward = min(aim - travelled + max(behind - touch, 0.0), MAX_TRANSLATION_M)
         step = forward * direction - 0.6 * aside + np.array([0.0, 0.0, height])
         return Motion(_clip(step, MAX_TRANSLATION_M), turn, 0.0)

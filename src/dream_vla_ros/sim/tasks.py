@@ -15,7 +15,7 @@ import numpy as np
 
 from dream_vla_ros.geometry import Pose
 from dream_vla_ros.sim.appearance import CLOSED_COLOURS, OPEN_COLOURS
-from dream_vla_ros.sim.goals import Direction, Goal, Lifted, Pushed, Stacked
+from dream_vla_ros.sim.goals import PUSH_DISTANCE_M, Direction, Goal, Lifted, Pushed, Stacked
 from dream_vla_ros.sim.layout import InitialStates, Layout
 from dream_vla_ros.sim.scene import BLOCK_SIZE_M
 
@@ -42,12 +42,13 @@ PHRASES: Mapping[type, tuple[str, ...]] = {
     ),
 }
 
-# Room a push needs along its way: behind the block for the closed fingers, ahead for the way itself; and to
-# each side, so that no other block is touched.
+# Room a push needs along its way: behind the block for the closed fingers, beyond its end for the block; and
+# to each side, so that no other block is touched.
 _PUSH_BEHIND_M = 0.085
-_PUSH_AHEAD_M = 0.15
+_PUSH_BEYOND_M = 0.06
 _PUSH_ASIDE_M = 0.055
-_PUSH_END_LIMIT_M = 0.22
+# A push to the line that stops a little short of it counts all the same.
+_PUSH_LEAST_M = PUSH_DISTANCE_M + 0.015
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,8 @@ class Task:
             return True
         start = blocks[self.goal.block].position
         direction = self.goal.direction.vector
-        end = start + _PUSH_AHEAD_M / 2 * direction
-        if abs(end[1]) > _PUSH_END_LIMIT_M or not 0.17 <= end[0] <= 0.42:
+        way = self.goal.direction.push_line_m - float(start @ direction)
+        if way < _PUSH_LEAST_M:
             return False
         for colour, pose in blocks.items():
             if colour == self.goal.block:
@@ -110,7 +111,7 @@ class Task:
             offset = pose.position - start
             along = float(offset @ direction)
             aside = float(np.linalg.norm(offset - along * direction))
-            if -_PUSH_BEHIND_M < along < _PUSH_AHEAD_M and aside < _PUSH_ASIDE_M + BLOCK_SIZE_M / 2:
+            if -_PUSH_BEHIND_M < along < way + _PUSH_BEYOND_M and aside < _PUSH_ASIDE_M + BLOCK_SIZE_M / 2:
                 return False
         return True
 

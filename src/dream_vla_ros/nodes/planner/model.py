@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 
 from dream_vla_ros.images import Preprocessing, preprocess
 from dream_vla_ros.model import DreamVL, ModelError, Unmasking
-from dream_vla_ros.model.compact import compact_layers, stream_layers
+from dream_vla_ros.model.host_layers import stream_layers
+from dream_vla_ros.model.quantized import WeightOnlyLinear, pack_linears
 from dream_vla_ros.nodes.planner.model_settings import DreamVlSettings
 from dream_vla_ros.planning.automaton import TokenAutomaton
 from dream_vla_ros.planning.calibration import Calibration
@@ -21,7 +23,7 @@ from dream_vla_ros.planning.errors import PlanningError
 from dream_vla_ros.planning.grammar import ByteAutomaton
 from dream_vla_ros.planning.interfaces import Image, Message
 from dream_vla_ros.planning.vocabulary import Vocabulary
-from dream_vla_ros.policy.placement import torch_device, torch_dtype
+from dream_vla_ros.policy.placement import place
 from dream_vla_ros.policy.policy import PolicyError
 from dream_vla_ros.policy.preprocessing import preprocessing_of
 
@@ -77,20 +79,16 @@ class DreamVlModel:
                 "parameter 'checkpoint' is empty: give the folder of a Dream-VL checkpoint"
             )
         folder = Path(settings.checkpoint).expanduser()
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
         try:
-            device = torch_device(settings.device)
+            device, dtype = place(settings)
         except PolicyError as error:
             raise ModelFailedError(str(error)) from error
         small = settings.weights.bits or settings.host_layers
         try:
             # What will not fit on the device as it is must not go there first.
-            model = DreamVL.from_pretrained(
-                folder, torch_dtype(settings.dtype, device), "cpu" if small else device
-            )
+            model = DreamVL.from_pretrained(folder, dtype, "cpu" if small else device)
             if settings.weights.bits:
-                compact_layers(model, settings.weights.bits)
+                pack_linears(model.model.layers, partial(WeightOnlyLinear, bits=settings.weights.bits))
             if settings.host_layers:
                 stream_layers(model, device)
             elif small:

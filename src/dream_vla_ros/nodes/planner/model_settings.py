@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from dream_vla_ros.parameters import param
-from dream_vla_ros.policy.settings import DType
+from dream_vla_ros.policy.settings import PlacementSettings
 
 
 class Weights(str, Enum):
@@ -32,21 +32,13 @@ class Algorithm(str, Enum):
 
 
 @dataclass(frozen=True)
-class DreamVlSettings:
+class DreamVlSettings(PlacementSettings):
     """Which checkpoint answers and plans; a change takes effect when the node is configured again."""
 
     checkpoint: str = param(
         "",
         "Folder of a Dream-VL checkpoint, or of a Dream-VLA one trained to answer, too.",
         read_only=False,
-    )
-    device: str = param(
-        "auto",
-        "Torch device such as cpu or cuda:0; auto takes the first GPU, or the processor without one.",
-        read_only=False,
-    )
-    dtype: DType = param(
-        DType.AUTO, "Type of the weights; auto is bfloat16 on a GPU and float32 elsewhere.", read_only=False
     )
     weights: Weights = param(
         Weights.FULL,
@@ -56,13 +48,6 @@ class DreamVlSettings:
     host_layers: bool = param(
         False,
         "Keep the layers in the host's memory and bring each to the device when it is run: slow, small.",
-        read_only=False,
-    )
-    threads: int = param(
-        0,
-        "Processor threads that the model may use; 0 leaves the choice to torch.",
-        minimum=0,
-        maximum=256,
         read_only=False,
     )
     constrained: bool = param(
