@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from dream_vla_ros.geometry import Pose
 from dream_vla_ros.nodes.outcome import Outcome
 from dream_vla_ros.nodes.policy.goal import GoalRequest, GoalRun
 from dream_vla_ros.nodes.policy.inference import InferenceWorker, Pace, warm_up
@@ -26,6 +27,8 @@ TIMEOUT_S = 5.0
 class Seen:
     oldest_stamp_ns: int
     instruction: str
+    end_effector: Pose | None = None
+    gripper: float | None = None
 
 
 class CountingObserver:

@@ -4,10 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
+from dream_vla_ros.geometry import Pose
 from dream_vla_ros.images import RGBImage
 from dream_vla_ros.policy.overlap import Overlap
 from dream_vla_ros.robot_state import RobotState
+
+
+class SeesArm(Protocol):
+    """What every policy's observation tells of the arm, whatever else is in it."""
+
+    @property
+    def oldest_stamp_ns(self) -> int:
+        """The moment it stands for, ROS time."""
+        ...
+
+    @property
+    def end_effector(self) -> Pose | None:
+        """Measured pose in the base frame; None where it is not known."""
+        ...
+
+    @property
+    def gripper(self) -> float | None:
+        """Measured opening, 1 = open, 0 = closed; None where it is not known."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,3 +63,13 @@ class Observation:
     def oldest_stamp_ns(self) -> int:
         """Capture time of the oldest image, ROS time: the moment the observation stands for."""
         return min(self.stamps_ns.values())
+
+    @property
+    def end_effector(self) -> Pose | None:
+        """Measured pose in the base frame; None without a state."""
+        return None if self.state is None else self.state.pose
+
+    @property
+    def gripper(self) -> float | None:
+        """Measured opening, 1 = open, 0 = closed; None where it is not known."""
+        return None if self.state is None else self.state.gripper

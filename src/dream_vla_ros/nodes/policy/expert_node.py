@@ -48,6 +48,16 @@ class Scene:
     table: TableState
     instruction: str
 
+    @property
+    def end_effector(self) -> Pose:
+        """Measured pose in the base frame."""
+        return self.table.end_effector
+
+    @property
+    def gripper(self) -> float:
+        """Measured opening, 1 = open, 0 = closed."""
+        return self.table.gripper
+
 
 class SceneObserver:
     """Gathers the arm's state and the blocks' poses.

@@ -149,11 +149,18 @@ class InferenceWorker:
             pacer.finish(latency_s)
             self.latencies.add(latency_s)
             self.inference_times.add(inference_s)
-            settling.add(result.motion, result.period_s, time.monotonic())
+            settling.add(
+                result.motion,
+                result.period_s,
+                time.monotonic(),
+                execute_s=pacer.interval_s,
+                pose=seen.end_effector,
+                gripper=seen.gripper,
+            )
             if settling.settled:
                 run.end(
                     Outcome.SETTLED,
-                    f"the policy asked for no more motion for {settling.quiet_s:.1f} s",
+                    f"the arm is still and the policy asked for no more motion for {settling.quiet_s:.1f} s",
                 )
 
     def _wait(self, run: GoalRun, seconds: float) -> bool:

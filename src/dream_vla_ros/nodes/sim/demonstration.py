@@ -187,7 +187,14 @@ class Demonstrator:
         table = TableState(seen_ns * 1e-9, state.pose, state.gripper, blocks)
         stamp_ns = min(seen_ns, state.stamp_ns)
         result = self._policy.infer(Scene(stamp_ns, table, self._task.instruction))
-        self._settling.add(result.motion, result.period_s, now_ns * 1e-9)
+        self._settling.add(
+            result.motion,
+            result.period_s,
+            now_ns * 1e-9,
+            execute_s=self._plan_every * CONTROL_PERIOD_S,
+            pose=state.pose,
+            gripper=state.gripper,
+        )
         self._chunk_id += 1
         motion = result.motion
         chunk = ActionChunk(
