@@ -1,7 +1,7 @@
 """Linear layers in fewer bits, for speed or for memory. Approximate.
 
-For speed, places are rounded like weights and torch multiplies the narrow numbers. For memory, weights alone are
-kept in fewer bits and unpacked when they are used.
+For speed, places are rounded like weights and torch multiplies the narrow numbers. For memory, weights alone
+are kept in fewer bits and unpacked when they are used.
 """
 
 from __future__ import annotations
