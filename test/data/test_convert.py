@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from dream_vla_ros.data import convert_job
 from dream_vla_ros.data import dataset_layout as layout
 from dream_vla_ros.data.bag import Bag
 from dream_vla_ros.data.bag_episodes import BagRules, read_episodes
@@ -230,6 +231,26 @@ def test_images_that_cannot_be_decoded_are_left_out(bags, tmp_path, make_scene, 
     assert any("damaged images left out" in note for note in outcome.notes)
     assert outcome.kept == 19
     assert not report.failed
+
+
+def test_many_damaged_images_are_found_in_few_passes(
+    tmp_path, make_scene, own_writer, spoil_images, monkeypatch
+):
+    messages = spoil_images(make_scene(compressed="jpg").messages(), "wrist", range(5, 50, 3))
+    messages = spoil_images(messages, "third_person", range(20, 30))
+    own_writer(tmp_path / "bag", messages, EpisodeMetadata(task="t", success=True))
+    passes = []
+
+    def counted(*arguments: object) -> object:
+        passes.append(arguments)
+        return read_episodes(*arguments)
+
+    monkeypatch.setattr(convert_job, "read_episodes", counted)
+    report = convert(conversion(tmp_path / "bag", tmp_path / "set"))
+    (outcome,) = report.outcomes
+    assert outcome.kept
+    # The nearest image of each tick, then the next nearest; once more where two cameras have damage.
+    assert len(passes) <= 6
 
 
 def test_nothing_is_written_over(bags, converted, tmp_path):

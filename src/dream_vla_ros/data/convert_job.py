@@ -165,13 +165,16 @@ def _stage_bag(job: Job, embodiment: Embodiment, progress: Callable[[int], None]
         while True:
             found = read_episodes(bag, embodiment, job.rules, spoiled)
             staged: list[StagedEpisode] = []
-            try:
-                _stage_all(found.episodes, job, embodiment, progress, staged)
-            except SpoiledImageError as error:
-                # Leave the image out and begin again: its neighbours may do, or the episode ends there.
-                images = found.episodes[len(staged)].images[error.camera]
-                assert isinstance(images, BagImages)
-                spoiled.setdefault(error.camera, set()).add(int(images.numbers[error.frame]))
+            for number, episode in enumerate(found.episodes):
+                try:
+                    staged.append(_stage(number, episode, job, embodiment, progress))
+                except SpoiledImageError as error:  # noqa: PERF203 - one must not hide the others
+                    images = episode.images[error.camera]
+                    assert isinstance(images, BagImages)
+                    numbers = (int(images.numbers[frame]) for frame in error.frames)
+                    spoiled.setdefault(error.camera, set()).update(numbers)
+            if len(staged) < len(found.episodes):
+                # Begin again without those images: their neighbours may do, or an episode ends there.
                 continue
             report = found.report
             return SourceOutcome(
@@ -204,21 +207,15 @@ def _stage_dataset(job: Job, embodiment: Embodiment, progress: Callable[[int], N
             else:
                 yield episode
 
-    _stage_all(wanted(), job, embodiment, progress, staged)
+    for number, episode in enumerate(wanted()):
+        staged.append(_stage(number, episode, job, embodiment, progress))
     ticks = sum(episode.length for episode in staged) + sum(failed.values())
     left_out = "" if staged else "no episode is left"
     return SourceOutcome(job.source.name, tuple(staged), left_out, ticks=ticks, dropped=failed)
 
 
-def _stage_all(
-    episodes: Iterable[Episode],
-    job: Job,
-    embodiment: Embodiment,
-    progress: Callable[[int], None],
-    staged: list[StagedEpisode],
-) -> None:
-    for number, episode in enumerate(episodes):
-        stem = f"part-{number:05d}"
-        staged.append(
-            stage(episode, embodiment, job.images, job.folder, stem, threads=job.threads, progress=progress)
-        )
+def _stage(
+    number: int, episode: Episode, job: Job, embodiment: Embodiment, progress: Callable[[int], None]
+) -> StagedEpisode:
+    stem = f"part-{number:05d}"
+    return stage(episode, embodiment, job.images, job.folder, stem, threads=job.threads, progress=progress)

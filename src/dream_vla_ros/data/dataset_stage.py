@@ -6,7 +6,7 @@ few files and a description, complete or not there at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from enum import Enum
@@ -61,16 +61,17 @@ class ImageRules:
 
 
 class SpoiledImageError(DatasetError):
-    """An image that cannot be decoded.
+    """Images that cannot be decoded.
 
-    :param camera: Its camera.
-    :param frame: Its frame in the episode.
+    :param camera: Their camera.
+    :param frames: Their frames in the episode.
+    :param reason: Why the first of them cannot.
     """
 
-    def __init__(self, camera: str, frame: int, reason: str) -> None:
-        super().__init__(f"camera '{camera}', frame {frame}: {reason}")
+    def __init__(self, camera: str, frames: Sequence[int], reason: str) -> None:
+        super().__init__(f"camera '{camera}', frame {frames[0]}: {reason}")
         self.camera = camera
-        self.frame = frame
+        self.frames = tuple(frames)
 
 
 @dataclass(frozen=True)
@@ -232,11 +233,16 @@ class _CameraWork:
 
     def _images(self) -> Any:
         name = self._camera.name
+        spoiled: list[int] = []
+        reason = ""
         for frame, stored in enumerate(self._episode.images[name]):
             try:
                 image = self._prepared(stored.decode())
             except ImageError as error:
-                raise SpoiledImageError(name, frame, str(error)) from error
+                spoiled.append(frame)
+                reason = reason or str(error)
+            if spoiled:
+                continue  # the episode is made anew without them, so only further ones are looked for
             if frame == 0:
                 self.size = (image.shape[0], image.shape[1])
             elif image.shape[:2] != self.size:
@@ -248,6 +254,8 @@ class _CameraWork:
             yield stored, image
             if frame % _PROGRESS_FRAMES == _PROGRESS_FRAMES - 1:
                 self._progress(_PROGRESS_FRAMES)
+        if spoiled:
+            raise SpoiledImageError(name, spoiled, reason)
         self._progress(len(self._episode) % _PROGRESS_FRAMES)
 
     def _prepared(self, image: RGBImage) -> RGBImage:
