@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from dream_vla_ros.images import Preprocessing, preprocess
+from dream_vla_ros.model.initialize import initialize_checkpoint
 from dream_vla_ros.policy.dream_vla import DreamVLAPolicy
 from dream_vla_ros.policy.observation import Observation
 from dream_vla_ros.policy.settings import JPEG, ModelSettings
@@ -16,6 +17,7 @@ from dream_vla_ros.robot_state import RobotState
 from dream_vla_ros.sim.appearance import CLOSED_COLOURS, COLOURS
 from dream_vla_ros.sim.environment import TabletopEnv
 from dream_vla_ros.sim.rollout import run_episode
+from dream_vla_ros.training.corrections import PolicyDriver
 from dream_vla_ros.training.demonstrations import (
     EpisodeEncoder,
     Recipe,
@@ -110,7 +112,7 @@ def test_stages_make_a_checkpoint_that_the_policy_runs(embodiment, shown, tmp_pa
     write_shard(tmp_path / DEMONSTRATIONS, "expert-00000", concatenate(shown))
     plan = Plan()
     short = {"steps": 2, "batch_size": 4, "warmup_steps": 1, "log_every": 1}
-    plan = replace(plan, alignment=replace(plan.alignment, **short), actions=replace(plan.actions, **short))
+    plan = replace(plan, **{stage: replace(plan.settings(stage), **short) for stage in STAGES})
     before = torch.get_num_threads()
     for stage in STAGES:
         train(plan, tmp_path, stage)
@@ -133,3 +135,15 @@ def test_stages_make_a_checkpoint_that_the_policy_runs(embodiment, shown, tmp_pa
     state = RobotState(0, 0, seen.end_effector, seen.joint_positions, gripper=seen.gripper)
     observation = Observation(seen.images, dict.fromkeys(seen.images, 0), state, seen.instruction)
     assert len(policy.infer(observation).motion) == 8
+
+
+def test_a_policy_that_drives_is_told_by_the_expert_what_it_should_have_done(embodiment, layout, tmp_path):
+    checkpoint = tmp_path / "untrained"
+    initialize_checkpoint(layout, checkpoint, "flow_matching", 0)
+    driver = PolicyDriver.load(checkpoint, embodiment)
+    (samples,) = demonstrations(RECIPE, embodiment, IMAGES, [0], driver)
+    # Knowing nothing it never gets there, and is told to come down all the time.
+    assert len(samples) == 60
+    assert np.abs(samples.actions[-1, :, :3]).sum() > 0.05
+    moved = np.diff(samples.proprio[:, :3], axis=0)
+    assert np.abs(moved - samples.actions[:-1, 0, :3]).max() > 0.01

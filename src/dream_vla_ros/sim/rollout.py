@@ -7,7 +7,7 @@ the expert's way, so that the data show how to recover.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,9 @@ from dream_vla_ros.sim.tasks import Task
 
 # Still steps kept at the end: they teach to hold when all is done.
 _HOLD_STEPS = 3
+
+Driver = Callable[[Observation], Array]
+"""What moves the arm in the expert's stead: from what it sees to its next actions (steps, 7)."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,7 @@ def run_episode(
     noise: RecoveryNoise | None = None,
     chunk_size: int = 8,
     vary_words: bool = False,
+    driver: Driver | None = None,
 ) -> Episode:
     """Let the expert carry out one task, planning anew at every step.
 
@@ -119,6 +123,8 @@ def run_episode(
     :param noise: Kicks; none by default.
     :param chunk_size: Length of the recorded chunks.
     :param vary_words: Draw the instruction from all known ways to say it instead of the standard one.
+    :param driver: Moves the arm, while the recorded chunks are still what the expert would do from there:
+        data of a policy's own mistakes and of the way out of them (DAgger, Ross et al. 2011).
     """
     if abs(env.period_s - PERIOD_S) > 1e-9:
         raise ValueError(f"the expert acts every {PERIOD_S} s, not every {env.period_s} s")
@@ -129,10 +135,13 @@ def run_episode(
     recorder = _Recorder()
     still = 0
     last_kick = max(kicks, default=-1)
+    ahead: list[Array] = []
     for step in range(round(task.time_limit_s / PERIOD_S)):
         state = env.sim.state()
         chunk = plan(task.goal, env.start, state, chunk_size).array()
-        action = chunk[0]
+        if driver is not None:
+            ahead = ahead or list(driver(observation))
+        action = ahead.pop(0) if ahead else chunk[0]
         if step in kicks:
             action = np.where(np.isnan(kicks[step]), action, kicks[step])
         recorder.add(observation, state, chunk, action, step in kicks)

@@ -10,7 +10,7 @@ import functools
 import itertools
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from dream_vla_ros.sim.cameras import CAMERA_MOUNTS
 from dream_vla_ros.sim.environment import TabletopEnv
 from dream_vla_ros.sim.goals import Lifted, Pushed, Stacked
 from dream_vla_ros.sim.imagined import ImaginedTable
-from dream_vla_ros.sim.rollout import Episode, RecoveryNoise, run_episode
+from dream_vla_ros.sim.rollout import Driver, Episode, RecoveryNoise, run_episode
 from dream_vla_ros.sim.scene import BLOCK_SIZE_M
 from dream_vla_ros.sim.simulation import TabletopSim
 from dream_vla_ros.sim.state import TableState
@@ -46,6 +46,8 @@ tell how the block is turned. Places go beyond 0 to 1 outside the image; all is 
 colour or it is behind the camera."""
 _SIGHT_NUMBERS = 11
 
+# Who makes mistakes for ever shows little new.
+_OWN_MISTAKES_S = 12.0
 # Nearer blocks are not seen as a whole.
 _NEAREST_M = 0.01
 _CORNERS_M = BLOCK_SIZE_M / 2.0 * np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
@@ -90,35 +92,48 @@ def write_demonstrations(
     *,
     workers: int = 1,
     progress: Callable[[int, int], object] = lambda done, total: None,
+    name: str = "expert",
+    load_driver: Callable[[], Driver] | None = None,
 ) -> None:
     """Make what is missing of a store of demonstrations.
 
     :param images: As the model's images are made; the crop is left to training.
     :param workers: Processes to share the work; the samples do not depend on how many.
     :param progress: Called with the shards there are and those there will be.
+    :param name: What the names of the shards begin with.
+    :param load_driver: Makes, in each process, what moves the arm in the expert's stead.
     """
-    names = [f"expert-{at:05d}" for at in range(-(-recipe.episodes // recipe.episodes_per_shard))]
+    names = [f"{name}-{at:05d}" for at in range(-(-recipe.episodes // recipe.episodes_per_shard))]
     missing = [at for at, name in enumerate(names) if not has_shard(store, name)]
     progress(len(names) - len(missing), len(names))
-    make = functools.partial(_make_shard, Path(store), recipe, embodiment, images)
+    make = functools.partial(_make_shard, Path(store), recipe, embodiment, images, name)
     # Fresh processes: a graphics context must not be inherited.
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(missing)) or 1) as pool:
+    with multiprocessing.get_context("spawn").Pool(
+        min(workers, len(missing)) or 1, _begin, (load_driver,)
+    ) as pool:
         for done, _ in enumerate(pool.imap_unordered(make, missing), start=len(names) - len(missing) + 1):
             progress(done, len(names))
 
 
 def demonstrations(
-    recipe: Recipe, embodiment: Embodiment, images: Preprocessing, episodes: Sequence[int]
+    recipe: Recipe,
+    embodiment: Embodiment,
+    images: Preprocessing,
+    episodes: Sequence[int],
+    driver: Driver | None = None,
 ) -> Iterator[Samples]:
     """Run episodes one after another and yield the samples of each that succeeded.
 
     :param episodes: Their numbers within the recipe.
+    :param driver: Moves the arm in the expert's stead; then also episodes count that failed.
     """
     environments: dict[int, TabletopEnv] = {}
     encoder = EpisodeEncoder(embodiment, images)
     try:
         for number in episodes:
             task, num_blocks = recipe.task(number)
+            if driver is not None:
+                task = replace(task, time_limit_s=_OWN_MISTAKES_S)
             if num_blocks not in environments:
                 environments[num_blocks] = TabletopEnv(
                     num_blocks=num_blocks,
@@ -130,11 +145,12 @@ def demonstrations(
                 environments[num_blocks],
                 task,
                 recipe.seed + number,
-                noise=recipe.noise,
+                noise=recipe.noise if driver is None else None,
                 chunk_size=embodiment.action.chunk_size,
                 vary_words=True,
+                driver=driver,
             )
-            if episode.success:
+            if episode.success or driver is not None:
                 views = cameras_of(environments[num_blocks].sim)
                 yield encoder(episode, number, views)
     finally:
@@ -276,11 +292,26 @@ def sight_of(block: Pose, view: View, camera: Pose) -> Array:
     return np.array([*places[0], local[0, 2], *ends, *aside])
 
 
-def _make_shard(store: Path, recipe: Recipe, embodiment: Embodiment, images: Preprocessing, at: int) -> None:
+_load_driver: Callable[[], Driver] | None = None
+_driver: Driver | None = None
+
+
+def _begin(load_driver: Callable[[], Driver] | None) -> None:
+    # A pool starts workers anew for ever if this fails, so nothing that can fail is done here.
+    global _load_driver
+    _load_driver = load_driver
+
+
+def _make_shard(
+    store: Path, recipe: Recipe, embodiment: Embodiment, images: Preprocessing, name: str, at: int
+) -> None:
+    global _driver
+    if _driver is None and _load_driver is not None:
+        _driver = _load_driver()
     first = at * recipe.episodes_per_shard
     numbers = range(first, min(first + recipe.episodes_per_shard, recipe.episodes))
-    parts = list(demonstrations(recipe, embodiment, images, numbers))
-    write_shard(store, f"expert-{at:05d}", concatenate(parts))
+    parts = list(demonstrations(recipe, embodiment, images, numbers, _driver))
+    write_shard(store, f"{name}-{at:05d}", concatenate(parts))
 
 
 def concatenate(parts: Sequence[Samples]) -> Samples:

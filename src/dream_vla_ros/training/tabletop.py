@@ -1,7 +1,9 @@
 """Train the small Dream-VLA of the simulated tabletop, end to end, and write it as a checkpoint.
 
 Stages, each resumed where it was cut short: expert demonstrations with recovery noise; alignment, in which
-the words for blocks learn where the blocks are; actions by flow matching, with the alignment loss kept.
+the words for blocks learn where the blocks are; actions by flow matching, with the alignment loss kept;
+corrections, in which the policy moves the arm and the expert says what it should have done; actions again,
+with these.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -32,6 +35,7 @@ from dream_vla_ros.sim.appearance import CLOSED_COLOURS
 from dream_vla_ros.training.alignment import NamedPlaces, PlaceHead, SceneHead, SightHead
 from dream_vla_ros.training.augment import Augmentation
 from dream_vla_ros.training.batches import BatchMaker
+from dream_vla_ros.training.corrections import PolicyDriver
 from dream_vla_ros.training.demonstrations import (
     BLOCK_LABEL,
     BLOCK_NUMBERS,
@@ -53,9 +57,10 @@ from dream_vla_ros.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[3]
 KEY = "tabletop"
-STAGES = ("alignment", "actions")
+STAGES = ("alignment", "actions", "refinement")
 WEIGHTS = "weights.pt"
 DEMONSTRATIONS = "demonstrations"
+_FIRST = "first"
 _HOW_TRIED = (
     "Tried as by `dream_vla evaluate`: 4 blocks, unseen scenes, all phrasings, without DDS, latency 0.1 s; "
     "intervals of 95 %"
@@ -105,16 +110,38 @@ class Plan:
             save_every=100,
         )
     )
+    corrections: Recipe = field(
+        default_factory=lambda: Recipe(episodes=1000, seed=4_000_000, shares=(0.15, 0.45, 0.4))
+    )
+    refinement: TrainSettings = field(
+        default_factory=lambda: TrainSettings(
+            steps=4000,
+            batch_size=32,
+            learning_rate=1e-3,
+            warmup_steps=100,
+            constant_share=0.4,
+            final_rate=0.02,
+            betas=(0.9, 0.98),
+            ema_decay=0.99,
+            bf16=has_fast_bfloat16(),
+            seed=3,
+            save_every=100,
+        )
+    )
     alignment_weight: float = 0.5
+
+    def settings(self, stage: str) -> TrainSettings:
+        """Return how a stage trains."""
+        return dict(zip(STAGES, (self.alignment, self.actions, self.refinement), strict=True))[stage]
 
 
 def train(plan: Plan, folder: Path, stage: str) -> None:
     """Run one training stage on demonstrations that are there, and keep the averaged weights.
 
-    :param stage: ``alignment`` or ``actions``.
+    :param stage: One of ``STAGES``.
     """
     align = stage == STAGES[0]
-    settings = plan.alignment if align else plan.actions
+    settings = plan.settings(stage)
     store = SampleStore(folder / DEMONSTRATIONS)
     model = fresh_model(plan, store)
     processor = cast(DreamVLAProcessor, DreamVLAProcessor.from_pretrained(plan.layout))
@@ -139,7 +166,8 @@ def train(plan: Plan, folder: Path, stage: str) -> None:
         learner = AlignmentLearner(model, alignment)
     else:
         learner = ActionLearner(model, alignment, alignment_weight=plan.alignment_weight)
-        learner.load_state_dict(torch.load(folder / STAGES[0] / WEIGHTS, weights_only=True))
+        before = STAGES[STAGES.index(stage) - 1]
+        learner.load_state_dict(torch.load(folder / before / WEIGHTS, weights_only=True))
     trainer = Trainer(
         learner,
         Feeder(
@@ -211,6 +239,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--episodes", type=int, default=Plan().demonstrations.episodes)
     parser.add_argument("--alignment-steps", type=int, default=Plan().alignment.steps)
     parser.add_argument("--action-steps", type=int, default=Plan().actions.steps)
+    parser.add_argument("--corrections", type=int, default=Plan().corrections.episodes, metavar="EPISODES")
+    parser.add_argument("--refinement-steps", type=int, default=Plan().refinement.steps)
     parser.add_argument(
         "--evaluate", type=int, default=50, metavar="N", help="tries of each kind of task for the model card"
     )
@@ -234,6 +264,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stage in STAGES:
         if (arguments.work / stage / WEIGHTS).exists():
             continue
+        if stage == STAGES[2]:
+            first = arguments.work / _FIRST
+            publish_stages(plan, arguments.work, first, stages=STAGES[:2])
+            write_demonstrations(
+                arguments.work / DEMONSTRATIONS,
+                plan.corrections,
+                embodiment,
+                _preprocessing(plan),
+                workers=arguments.processes,
+                progress=lambda done, total: print(f"corrections: {done} of {total} shards", flush=True),
+                name="own",
+                load_driver=partial(PolicyDriver.load, first, embodiment),
+            )
         if status := _train_in_processes(arguments.processes, [*given, "--stage", stage]):
             return status
     publish_stages(plan, arguments.work, arguments.out)
@@ -247,15 +290,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def publish_stages(plan: Plan, work: Path, out: Path, results: Sequence[str] = ()) -> None:
+def publish_stages(
+    plan: Plan, work: Path, out: Path, results: Sequence[str] = (), *, stages: Sequence[str] = STAGES
+) -> None:
     """Write the checkpoint of stages that are complete.
 
     :param work: Folder of the stages.
     :param out: Checkpoint folder.
     :param results: What was seen of it, one sentence each, for the model card.
+    :param stages: Those that are done; the last one's weights are written.
     """
     model = fresh_model(plan, SampleStore(work / DEMONSTRATIONS))
-    trained = torch.load(work / STAGES[1] / WEIGHTS, weights_only=True)
+    trained = torch.load(work / stages[-1] / WEIGHTS, weights_only=True)
     model.load_state_dict(
         {name.removeprefix("model."): t for name, t in trained.items() if name.startswith("model.")}
     )
@@ -265,10 +311,11 @@ def publish_stages(plan: Plan, work: Path, out: Path, results: Sequence[str] = (
         "stacks and pushes blocks by their colours, in simulation only.",
         configuration=configuration_of(asdict(plan) | {"layout": plan.layout.name, "embodiment": KEY}),
         embodiment=plan.embodiment.read_text(encoding="utf-8"),
-        stages=[(stage, work / stage) for stage in STAGES],
+        stages=[(stage, work / stage) for stage in stages],
         base="random weights",
         notes=(
-            "Data: demonstrations of the scripted expert with recovery noise",
+            "Data: demonstrations of the scripted expert with recovery noise, and episodes that the model "
+            "itself drove after its first training, labelled with what the expert would have done",
             "Labels of alignment: simulator poses of the blocks, at the words that name them and at the "
             "image tokens, and where the blocks and their outlines are in the images",
             *results,
@@ -285,6 +332,8 @@ def _plan(arguments: argparse.Namespace) -> Plan:
         demonstrations=replace(plan.demonstrations, episodes=arguments.episodes),
         alignment=replace(plan.alignment, steps=arguments.alignment_steps),
         actions=replace(plan.actions, steps=arguments.action_steps),
+        corrections=replace(plan.corrections, episodes=arguments.corrections),
+        refinement=replace(plan.refinement, steps=arguments.refinement_steps),
     )
 
 
