@@ -208,7 +208,11 @@ def test_an_undisturbed_chunk_moves_the_arm_by_exactly_its_sum(data, rate: float
     quaternion = CENTRE.quaternion
     for vector in rotation:
         quaternion = quaternion_multiply(quaternion_from_rotation_vector(vector), quaternion)
-    assert angle_between(bench.target.quaternion, quaternion) < 1e-7
+    # Rotations about different axes are averaged over fade_time at the end of each step.
+    turned = np.array(rotation)
+    turns = np.linalg.norm(np.cross(turned[:-1], turned[1:]), axis=1)
+    order = turns.sum() / 24.0 * min(1.0, bench.settings.fade_time / period_s) ** 2
+    assert angle_between(bench.target.quaternion, quaternion) < 1e-7 + 1.2 * order
     np.testing.assert_allclose(
         sum(c.translation for c in bench.commands), expected - CENTRE.position, atol=1e-8
     )

@@ -85,7 +85,7 @@ class Timeline:
 
         :param skip_s: Action time at its beginning that was executed already; less than its duration.
         """
-        fine = eased(chunk, self._fade_s)
+        fine = eased(chunk, self._fade_s, skip_s)
         # A step too long to have a finite length gets rate 0: it never moves.
         with np.errstate(over="ignore", divide="ignore"):
             linear = self._limits.linear_speed * fine.period_s / np.linalg.norm(fine.translation, axis=1)
