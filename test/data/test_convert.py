@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from bag_scene import Recorded
 
 from dream_vla_ros.data import convert_job
 from dream_vla_ros.data import dataset_layout as layout
@@ -231,6 +232,28 @@ def test_images_that_cannot_be_decoded_are_left_out(bags, tmp_path, make_scene, 
     assert any("damaged images left out" in note for note in outcome.notes)
     assert outcome.kept == 19
     assert not report.failed
+
+
+class Torn(Recorded):
+    """A message whose bytes end early, as behind a flipped bit in the length of a row."""
+
+    @property
+    def data(self) -> bytes:
+        return super().data[:60]
+
+
+def test_image_messages_that_cannot_be_decoded_are_left_out(tmp_path, make_scene, own_writer):
+    messages = make_scene().messages()
+    torn = [number for number, one in enumerate(messages) if "wrist/image" in one.topic][30:33]
+    for number in torn:
+        one = messages[number]
+        messages[number] = Torn(one.topic, one.type, one.log_ns, one.message)
+    own_writer(tmp_path / "bag", messages, EpisodeMetadata(task="t", success=True))
+    report = convert(conversion(tmp_path / "bag", tmp_path / "set"))
+    (outcome,) = report.outcomes
+    assert not report.failed
+    assert outcome.kept == 19
+    assert any("damaged images left out" in note for note in outcome.notes)
 
 
 def test_many_damaged_images_are_found_in_few_passes(

@@ -22,7 +22,7 @@ from dream_vla_ros.data.recording import CameraStream, Recording
 from dream_vla_ros.data.topics import TopicNames
 from dream_vla_ros.embodiment import Embodiment, ProprioLayout
 from dream_vla_ros.geometry import Array
-from dream_vla_ros.images import decode
+from dream_vla_ros.images import ImageError, RGBImage, decode
 from dream_vla_ros.policy.actions import ActionCodec, Motion
 from dream_vla_ros.policy.proprio import ProprioWriter
 from dream_vla_ros.robot_state import RobotState
@@ -75,10 +75,11 @@ class BagImages:
             yield self[frame]
 
     def __getitem__(self, frame: int) -> StoredImage:
-        for _, message in self.bag.messages(self.topic, [int(self.numbers[frame])]):
+        number = int(self.numbers[frame])
+        for _, message in self.bag.messages(self.topic, [number]):
             encoded = bytes(message.data) if hasattr(message, "format") else b""
             return StoredImage(partial(decode, message, self.topic), encoded)
-        raise DataError(f"{self.bag.path}: message {self.numbers[frame]} of {self.topic} cannot be decoded")
+        return StoredImage(partial(_refuse, f"{self.bag.path}: message {number} of {self.topic} is damaged"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +135,8 @@ def read_episodes(
                 continue
             made = _Maker(recording, aligned, cameras, known)
             episodes.append(made.episode(instruction, part, len(episodes)))
-    damage = tuple(str(one) for one in bag.damage.entries)
+    # A conversion that begins again with the same bag meets the same damage again.
+    damage = tuple(dict.fromkeys(str(one) for one in bag.damage.entries))
     notes = (*damage, *recording.notes, *aligned.notes)
     if known is not None and known.dropped:
         notes += (f"the recorder dropped {dict(known.dropped)}",)
@@ -144,6 +146,10 @@ def read_episodes(
     _count(dropped, "outside any goal", left)
     report = EpisodeReport(len(aligned.times_ns), kept_frames, dropped, notes)
     return BagEpisodes(tuple(episodes), "" if episodes else "nothing usable was left", report)
+
+
+def _refuse(problem: str) -> RGBImage:
+    raise ImageError(problem)
 
 
 def _unwanted(known: EpisodeMetadata) -> str:
