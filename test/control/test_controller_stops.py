@@ -190,6 +190,23 @@ def test_a_clock_that_was_set_holds_until_a_newer_image(offset_s: float):
     assert (first.mode, first.step) == (Mode.EXECUTING, 0)
 
 
+@pytest.mark.parametrize("offset_s", [-5.0, 5.0])
+def test_until_a_state_comes_after_a_clock_was_set_that_is_the_cause(offset_s: float):
+    bench = executing()
+    since = len(bench.commands)
+    bench.set_clock(offset_s)
+    bench.measuring = False
+    command = bench.tick()
+    assert (command.mode, command.reason.cause) == (Mode.NO_STATE, Cause.CLOCK_JUMP)
+    assert f"{offset_s:+.3f} s" in command.reason.message
+    check_stands_in_time(bench, since)
+    # A state that does not come is another matter, and so is one by a clock that was not set.
+    bench.run(bench.robot.timing.state_max_age + bench.period_s)
+    assert bench.last.reason.cause in (Cause.STATE_STALE, Cause.STATE_INVALID)
+    bench.measuring = True
+    assert bench.tick().mode is Mode.HOLDING
+
+
 def test_a_fault_of_an_adapter_holds_with_its_words():
     bench = executing()
     since = len(bench.commands)
@@ -199,15 +216,10 @@ def test_a_fault_of_an_adapter_holds_with_its_words():
     check_stands_in_time(bench, since)
 
 
-def held(held_: bool, **keywords: object) -> Bench:
-    """A bench half a second into a chunk, with a dead-man switch."""
-    bench = Bench(settings=ControlSettings(dead_man_topic="held"), **keywords)
-    bench.controller.dead_man.hear(held_, bench.steady_ns)
-    return bench
-
-
-def test_the_dead_man_switch_holds_until_it_is_held_again_and_a_newer_image():
-    bench = held(True)
+def switched(ends_goal: bool = True) -> Bench:
+    """A bench that executes a chunk while a dead-man switch is held."""
+    bench = Bench(settings=ControlSettings(dead_man_topic="held", dead_man_ends_goal=ends_goal))
+    bench.controller.dead_man.hear(True, bench.steady_ns)
     bench.tick()
     bench.begin()
     bench.tick()
@@ -216,6 +228,45 @@ def test_the_dead_man_switch_holds_until_it_is_held_again_and_a_newer_image():
         bench.controller.dead_man.hear(True, bench.steady_ns)
         bench.tick()
     assert bench.last.mode is Mode.EXECUTING
+    return bench
+
+
+def test_letting_go_of_the_dead_man_switch_ends_the_goal():
+    bench = switched()
+    since = len(bench.commands)
+    bench.controller.dead_man.hear(False, bench.steady_ns)
+    command = bench.tick()
+    assert (command.mode, command.reason.cause) == (Mode.IDLE, Cause.DEAD_MAN)
+    assert "not held; hold it, then send a new goal" in command.reason.message
+    check_stands_in_time(bench, since)
+    bench.controller.dead_man.hear(True, bench.steady_ns)
+    bench.heartbeats = True
+    assert bench.give((0.02, 0.0, 0.0), chunk_id=2).cause is Cause.CHUNK_WRONG_GOAL
+    command = bench.tick(20)
+    assert (command.mode, command.reason.cause) == (Mode.IDLE, Cause.NO_GOAL)
+    assert not any(command.linear.any() for command in bench.commands[-10:])
+
+    bench.controller.dead_man.hear(True, bench.steady_ns)
+    bench.begin(OTHER_GOAL)
+    bench.tick()
+    assert bench.give((0.02, 0.0, 0.0), goal=OTHER_GOAL) is None
+    assert bench.tick().mode is Mode.EXECUTING
+    check_limits(bench)
+
+
+def test_a_dead_man_switch_that_is_let_go_while_the_state_is_lost_ends_the_goal_all_the_same():
+    bench = switched()
+    bench.measuring = False
+    bench.until(Mode.NO_STATE)
+    bench.controller.dead_man.hear(False, bench.steady_ns)
+    bench.tick()
+    bench.controller.dead_man.hear(True, bench.steady_ns)
+    bench.measuring = True
+    assert bench.tick().mode is Mode.IDLE
+
+
+def test_where_the_goal_goes_on_it_takes_the_switch_and_a_newer_image():
+    bench = switched(ends_goal=False)
     since = len(bench.commands)
     bench.controller.dead_man.hear(False, bench.steady_ns)
     command = bench.tick()
@@ -233,22 +284,19 @@ def test_the_dead_man_switch_holds_until_it_is_held_again_and_a_newer_image():
     check_limits(bench)
 
 
-def test_a_dead_man_switch_that_falls_silent_holds():
-    bench = held(True)
-    bench.tick()
-    bench.begin()
-    bench.give((0.02, 0.0, 0.0))
-    bench.until(Mode.EXECUTING)
-    command = bench.until(Mode.HOLDING)
+def test_a_dead_man_switch_that_falls_silent_is_let_go():
+    bench = switched()
+    command = bench.until(Mode.IDLE)
     assert command.reason.cause is Cause.DEAD_MAN
     assert "dead_man_timeout 0.2 s" in command.reason.message
     check_stands_in_time(bench, len(bench.commands) - 1)
 
 
-def test_without_a_word_of_the_dead_man_switch_nothing_moves():
+def test_without_a_word_of_the_dead_man_switch_no_goal_begins():
     bench = Bench(settings=ControlSettings(dead_man_topic="held"))
     bench.tick()
     bench.begin()
-    bench.tick()
-    assert bench.give((0.02, 0.0, 0.0)).cause is Cause.DEAD_MAN
+    command = bench.tick()
+    assert (command.mode, command.reason.cause) == (Mode.IDLE, Cause.DEAD_MAN)
+    assert bench.give((0.02, 0.0, 0.0)).cause is Cause.CHUNK_WRONG_GOAL
     assert not bench.tick(5).linear.any()

@@ -58,10 +58,12 @@ class Controller:
             Ensemble(settings.ensemble_decay) if settings.blending is Blending.TEMPORAL_ENSEMBLE else None
         )
         self.dead_man = DeadMan(bool(settings.dead_man_topic), settings.dead_man_timeout)
+        self._dead_man_ends_goal = settings.dead_man_ends_goal
         self._anchor = False
         self._sending = False
         self._resting_s = 0.0
         self._clock: tuple[int, int] | None = None
+        self._jump: tuple[Reason, int] | None = None
 
     @property
     def goal_id(self) -> bytes | None:
@@ -210,10 +212,13 @@ class Controller:
         """
         self._watch_clock(ros_ns, steady_ns)
         unusable = examine_state(state, self._timing, ros_ns, steady_ns, missing, refused)
-        self._problem = unusable or self.dead_man.problem(steady_ns)
+        unusable = unusable and (self._jump_since(state, steady_ns) or unusable)
+        let_go = self.dead_man.problem(steady_ns)
+        self._problem = unusable or let_go
         if self._problem is not None:
             self.interrupt(self._problem)
         self._watch_policy(steady_ns)
+        self._watch_dead_man(let_go)
 
         measured = None if state is None else state.pose
         steering = self._goals.goal_id is not None and self._stopped is None and self._problem is None
@@ -229,9 +234,8 @@ class Controller:
         mode, reason = self._mode(motion, advance)
         self._count(motion, advance, ros_ns)
         if chunk is not None and self._timeline.chunk is None:
-            self._reason = Reason(
-                Cause.CHUNK_EXHAUSTED, f"chunk {chunk.chunk_id} ended and no newer one came"
-            )
+            ended = f"chunk {chunk.chunk_id} ended and no newer one came"
+            self._reason = Reason(Cause.CHUNK_EXHAUSTED, ended)
         self._update_sending(steering)
         return self._command(mode, reason, motion, gripper, advance, chunk, state, ros_ns, steady_ns)
 
@@ -351,6 +355,21 @@ class Controller:
                 )
             )
 
+    def _watch_dead_man(self, let_go: Reason | None) -> None:
+        if let_go is None:
+            if self._goals.goal_id is None and self._reason.cause is Cause.DEAD_MAN:
+                self._reason = Reason(Cause.NO_GOAL, "the dead-man switch was let go; send a new goal")
+        elif self._dead_man_ends_goal and self._goals.goal_id is not None:
+            self.drop_goal(replace(let_go, message=f"{let_go.message}; hold it, then send a new goal"))
+
+    def _jump_since(self, state: RobotState | None, steady_ns: int) -> Reason | None:
+        """Return a clock jump that makes the newest state look old or from the future; None if none does."""
+        if state is None or self._jump is None:
+            return None
+        jump, jumped_ns = self._jump
+        recent = (steady_ns - jumped_ns) * 1e-9 <= self._timing.state_max_age
+        return jump if recent and state.received_ns <= jumped_ns else None
+
     def _watch_clock(self, ros_ns: int, steady_ns: int) -> None:
         before, self._clock = self._clock, (ros_ns, steady_ns)
         if before is None:
@@ -360,7 +379,9 @@ class Controller:
         if passed_s < -self._timing.clock_tolerance or ahead_s > _CLOCK_JUMP_S:
             self._history.forget_times()
             self._intake.forget_times()
-            self.interrupt(Reason(Cause.CLOCK_JUMP, f"ROS time jumped by {ahead_s:+.3f} s"))
+            jump = Reason(Cause.CLOCK_JUMP, f"ROS time jumped by {ahead_s:+.3f} s")
+            self._jump = jump, steady_ns
+            self.interrupt(jump)
             if -self._timing.chunk_max_age <= passed_s < 0.0:
                 # What was captured before the clock was put back may soon look fresh again.
                 self._intake.bar_before(ros_ns - round(ahead_s * 1e9))

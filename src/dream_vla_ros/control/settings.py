@@ -35,7 +35,7 @@ class ControlSettings:
     )
     fade_time: float = param(
         0.1,
-        "Time over which motion fades from one chunk to the next [s]; 0 switches at once.",
+        "Time over which motion fades from step to step and from chunk to chunk [s]; 0 switches at once.",
         minimum=0.0,
         maximum=2.0,
     )
@@ -44,6 +44,10 @@ class ControlSettings:
     )
     dead_man_timeout: float = param(
         0.2, "Silence of that topic that counts as letting go [s].", minimum=0.02, maximum=5.0
+    )
+    dead_man_ends_goal: bool = param(
+        True,
+        "Whether letting go ends the goal; if not, it goes on when the switch is held again.",
     )
 
 
