@@ -98,20 +98,24 @@ def test_a_task_can_be_repeated(folders, scene):
     assert first != second
 
 
-def test_writing_can_be_ended_in_the_middle(folders, scene):
+@pytest.mark.parametrize("constrained", [True, False])
+def test_writing_can_be_ended_before_every_pass(folders, scene, constrained):
     model = model_of(folders[0], steps=16)
-    calls = []
+    passes, calls = [], []
+    model._model.model.register_forward_hook(lambda *_: passes.append(1))
 
     def check():
         calls.append(1)
         if len(calls) > 2:
             raise TaskInterrupted(TaskCode.CANCELED, "enough")
 
-    mind = DreamVlMind(model, constrained=True)
+    mind = DreamVlMind(model, constrained=constrained)
     mind.begin(check)
+    grammar = plan_grammar(scene) if constrained else None
     with pytest.raises(TaskInterrupted, match="enough"):
-        model.generate([{"role": "user", "content": "Plan."}], [], grammar=plan_grammar(scene))
+        model.generate([{"role": "user", "content": "Plan."}], [], grammar=grammar)
     assert len(calls) == 3
+    assert len(passes) == 2
 
 
 def test_answers_are_the_networks_and_labelled_until_they_are_calibrated(folders, images, scene, tmp_path):

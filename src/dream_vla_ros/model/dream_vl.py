@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from . import checkpoint
+from .answer_adapter import apply_answer_adapter
 from .backbone import DreamBackbone
 from .config import DreamConfig
 from .constrained import TokenConstraint, unmask_constrained
 from .errors import CheckpointError, ModelInputError
 from .language import PrefixCache, rotary_tables
-from .positions import three_axis_positions
+from .positions import positions_in
 from .processor import DreamProcessor, Image
 from .prompt import Message
 from .sampling import PUBLISHED_TOP_K, LogitsAt, Unmasking, unmask
@@ -30,6 +31,8 @@ class DreamVL(DreamBackbone):
     def __init__(self, config: DreamConfig) -> None:
         super().__init__(config)
         self.processor: DreamProcessor | None = None
+        self.packs_questions = False
+        """Whether it was trained to answer all questions about a scene in one sequence."""
         sections = config.mrope_section
         if len(sections) != 3 or sum(sections) != config.head_dim // 2:
             raise CheckpointError(
@@ -41,7 +44,7 @@ class DreamVL(DreamBackbone):
     def from_pretrained(
         cls, folder: str | Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
     ) -> DreamVL:
-        """Read a Dream-VL checkpoint folder.
+        """Read a Dream-VL checkpoint folder, or a Dream-VLA one; its answer adapter is applied if it has one.
 
         :raises CheckpointError: naming the file or tensor that is missing, damaged or of the wrong shape.
         """
@@ -50,6 +53,7 @@ class DreamVL(DreamBackbone):
         with torch.device("meta"):
             model = cls(config)
         checkpoint.load_backbone(model, path, dtype, torch.device(device))
+        model.packs_questions = apply_answer_adapter(model, path)
         model.processor = DreamProcessor.from_pretrained(path) if has_tokenizer(path) else None
         return model.eval()
 
@@ -69,6 +73,7 @@ class DreamVL(DreamBackbone):
         refresh_every: int = 1,
         history: list[Tensor] | None = None,
         constraint: TokenConstraint | None = None,
+        before_pass: Callable[[], None] | None = None,
     ) -> Tensor:
         """Continue a prompt by `max_new_tokens` tokens, unmasked in `steps` passes.
 
@@ -84,6 +89,7 @@ class DreamVL(DreamBackbone):
         :param history: if given, the new tokens (1, max_new_tokens) after each step are appended.
         :param constraint: what the new tokens must be, for example planning's `TokenAutomaton`; None leaves
             them free.
+        :param before_pass: called before every forward pass; what it raises ends the writing.
         :returns: (1, S + max_new_tokens) ids.
         :raises ModelInputError: naming the argument that does not fit.
         """
@@ -101,7 +107,7 @@ class DreamVL(DreamBackbone):
         rotary = self._rotary(torch.cat([ids[0], masks]), grids)
         candidates = None if constraint is None else torch.as_tensor(constraint.token_ids, device=self.device)
         logits_at = self._logits_behind(
-            self.embed(ids, patches, grids), rotary, max_new_tokens, refresh_every, candidates
+            self.embed(ids, patches, grids), rotary, max_new_tokens, refresh_every, candidates, before_pass
         )
         seen: list[Tensor] = []
         notes = None if history is None else seen
@@ -138,6 +144,7 @@ class DreamVL(DreamBackbone):
         count: int,
         refresh_every: int,
         candidates: Tensor | None = None,
+        before_pass: Callable[[], None] | None = None,
     ) -> LogitsAt:
         """Return what scores the masked places among the `count` behind a prompt, call by call.
 
@@ -149,6 +156,8 @@ class DreamVL(DreamBackbone):
 
         def logits_at(new: Tensor, masked: Tensor) -> Tensor:
             nonlocal calls, caches
+            if before_pass is not None:
+                before_pass()
             whole = calls % refresh_every == 0
             calls += 1
             if whole:
@@ -233,5 +242,5 @@ class DreamVL(DreamBackbone):
         return self.logits(self.hidden_states(embeds, self._rotary(torch.cat([ids[0], row]), grids), read))[0]
 
     def _rotary(self, ids: Tensor, grids: Sequence[Grid]) -> tuple[Tensor, Tensor]:
-        positions = three_axis_positions(ids, grids, self.config)[:, None]
+        positions = positions_in(ids, grids, self.config)[:, None]
         return rotary_tables(positions, self.config, self.dtype, self.config.mrope_section)

@@ -1,4 +1,4 @@
-"""Three-axis positions of Dream-VL: text counts on, an image's tokens carry frame, row and column."""
+"""Positions of a conversation's tokens: plain ones of Dream-VLA, and the three axes of Dream-VL."""
 
 from __future__ import annotations
 
@@ -10,6 +10,20 @@ from torch import Tensor
 from .config import DreamConfig
 from .errors import ModelInputError
 from .vision import Grid
+
+
+def positions_in(input_ids: Tensor, grids: Sequence[Grid], config: DreamConfig) -> Tensor:
+    """Return the rotary positions of one sequence as the network was trained on them.
+
+    A Dream-VLA network knows places as a plain running count from 1, also when it is asked a question.
+
+    :param input_ids: (length,).
+    :param grids: Frames, rows and columns of patches of each image, in order.
+    :returns: (3, length).
+    """
+    if config.model_type == "dream-vl":
+        return three_axis_positions(input_ids, grids, config)
+    return torch.arange(1, len(input_ids) + 1, device=input_ids.device).expand(3, -1)
 
 
 def three_axis_positions(input_ids: Tensor, grids: Sequence[Grid], config: DreamConfig) -> Tensor:

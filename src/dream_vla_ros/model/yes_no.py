@@ -12,8 +12,9 @@ from transformers import PreTrainedTokenizerBase
 
 from .errors import CheckpointError, ModelInputError
 from .language import rotary_tables
-from .positions import three_axis_positions
+from .positions import positions_in
 from .prompt import Message
+from .question_pack import pack_questions
 from .vision import Grid
 
 if TYPE_CHECKING:
@@ -61,9 +62,10 @@ def yes_probabilities(
         prompts[0], vision.get("pixel_values"), vision.get("image_grid_thw")
     )
     features = None if patches is None else model.encode_images(patches, grids)
+    read = _packed if model.packs_questions else _at_answers
     scores = []
     for start in range(0, len(prompts), QUESTIONS_AT_ONCE):
-        hidden = _at_answers(model, prompts[start : start + QUESTIONS_AT_ONCE], features, grids)
+        hidden = read(model, prompts[start : start + QUESTIONS_AT_ONCE], features, grids)
         scores += [model.logits(hidden, ids).float().logsumexp(-1) for ids in (yes, no)]
     margins = torch.cat(scores[0::2]) - torch.cat(scores[1::2])
     return torch.sigmoid(margins / temperature).tolist()
@@ -92,9 +94,20 @@ def _at_answers(
     lengths = torch.tensor([len(row) for row in rows], device=model.device)
     places = torch.arange(ids.shape[1], device=model.device)
     key_mask = None if len(lengths.unique()) == 1 else (places < lengths[:, None])[:, None, None]
-    each = [three_axis_positions(row, grids, model.config).T for row in rows]
+    each = [positions_in(row, grids, model.config).T for row in rows]
     positions = pad_sequence(each, batch_first=True).permute(2, 0, 1).to(model.device)
     rotary = rotary_tables(positions, model.config, model.dtype, model.config.mrope_section)
     embeds = model.place_images(ids, features if features is None else features.repeat(len(rows), 1))
     left_of_answer = (lengths - len(answer) - 1)[:, None]
     return model.hidden_states(embeds, rotary, left_of_answer, key_mask)[:, 0]
+
+
+def _packed(
+    model: DreamVL, prompts: Sequence[Tensor], features: Tensor | None, grids: Sequence[Grid]
+) -> Tensor:
+    """Return what :func:`_at_answers` does, from one sequence with all questions in it."""
+    pack = pack_questions([prompts], model.config.tokens)
+    rotary = rotary_tables(pack.positions.to(model.device), model.config, model.dtype)
+    embeds = model.place_images(pack.input_ids.to(model.device), features)
+    hidden = model.hidden_states(embeds, rotary, None, pack.mask.to(model.device))
+    return hidden[0, pack.read[0].to(model.device)]

@@ -8,9 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from dream_vla_ros.images import Preprocessing, preprocess
 from dream_vla_ros.model import DreamVL, ModelError, Unmasking
@@ -58,7 +56,7 @@ class DreamVlModel:
         self.name = name
         self.calibration = calibration
         self.check: Callable[[], None] = lambda: None
-        """Called again and again while a plan is written within a grammar; what it raises ends that."""
+        """Called before every pass of the network while a plan is written; what it raises ends that."""
         self._model = model
         self._settings = settings
         self._processor = model.processor
@@ -138,10 +136,10 @@ class DreamVlModel:
             settings.temperature,
             stop_early=True,
         )
-        constraint = None if grammar is None else _Watched(self._automaton(grammar), self.check)
+        constraint = None if grammar is None else self._automaton(grammar)
         length = settings.max_new_tokens
         if constraint is not None:
-            length = max(length, constraint.automaton.shortest)
+            length = max(length, constraint.shortest)
         return self._guard(lambda: self._generate(messages, self._shown(images), length, how, constraint))
 
     def yes_probabilities(self, questions: Sequence[str], images: Sequence[Image]) -> list[float]:
@@ -164,7 +162,7 @@ class DreamVlModel:
         images: Sequence[Image],
         length: int,
         how: Unmasking,
-        constraint: _Watched | None,
+        constraint: TokenAutomaton | None,
     ) -> str:
         inputs = self._processor.encode(messages, images)
         ids = self._model.generate_ids(
@@ -175,6 +173,7 @@ class DreamVlModel:
             how=how,
             generator=self._generator,
             constraint=constraint,
+            before_pass=lambda: self.check(),
         )
         return self._processor.decode(ids[0, inputs["input_ids"].shape[1] :])
 
@@ -207,17 +206,3 @@ class DreamVlModel:
             gc.collect()
             torch.cuda.empty_cache()
             raise ModelFailedError(f"the model ran out of memory: {error}") from error
-
-
-class _Watched:
-    """A token automaton that lets someone end what is written in the middle of it."""
-
-    def __init__(self, automaton: TokenAutomaton, check: Callable[[], None]) -> None:
-        self.automaton = automaton
-        self.token_ids = automaton.token_ids
-        self.commit = automaton.commit
-        self._check = check
-
-    def allowed_compact(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        self._check()
-        return self.automaton.allowed_compact(ids)
