@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dream_vla_ros.model.config import TokenIds
 from dream_vla_ros.model.dream_vla import DreamVLAForActionPrediction
 from dream_vla_ros.model.objectives import IGNORED, TrainingBatch
 from dream_vla_ros.model.processor import DreamVLAProcessor
@@ -51,6 +52,11 @@ class BatchMaker:
         self._chunk = model.chunk_size
         self._takes_state = model.proprio_projector is not None
         self._prompts: dict[tuple[str, int, int], list[int]] = {}
+
+    @property
+    def tokens(self) -> TokenIds:
+        """Ids of the model's special tokens."""
+        return self._tokens
 
     def __call__(self, samples: Samples, images: NDArray[np.float32]) -> TrainingBatch:
         """Make a batch for the objective losses.

@@ -1,0 +1,224 @@
+"""Teach a trained tabletop checkpoint to answer questions about what it sees, without touching how it acts.
+
+The last stage of the joint training: low-rank matrices beside the weights, word embeddings and output layer
+learn from rendered scenes and the simulation's truth. They are written as ``answer_adapter.safetensors`` into
+the checkpoint, which is used when the planner asks and never when the policy acts: actions stay the same bit
+for bit. Resumed where it was cut short. ``dream_vla calibrate`` measures the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import Tensor, nn
+
+from dream_vla_ros.embodiment import Embodiment
+from dream_vla_ros.images import Preprocessing
+from dream_vla_ros.model.answer_adapter import FILE_NAME, save_answer_adapter
+from dream_vla_ros.model.checkpoint import COMPONENTS, EMBEDDING_WEIGHT, OUTPUT_WEIGHT
+from dream_vla_ros.model.dream_vla import DreamVLAForActionPrediction
+from dream_vla_ros.model.processor import DreamVLAProcessor
+from dream_vla_ros.policy.preprocessing import preprocessing_of
+from dream_vla_ros.training.answers import AnswerFeeder, AnswerLearner
+from dream_vla_ros.training.augment import Augmentation
+from dream_vla_ros.training.batches import BatchMaker
+from dream_vla_ros.training.errors import TrainingError
+from dream_vla_ros.training.lora import LoraSettings, Trained, prepare
+from dream_vla_ros.training.memory import MALLOC_SETTINGS
+from dream_vla_ros.training.order import MixedOrder
+from dream_vla_ros.training.precision import has_fast_bfloat16
+from dream_vla_ros.training.progress import TrainingProgress
+from dream_vla_ros.training.settings import TrainSettings
+from dream_vla_ros.training.store import SampleStore
+from dream_vla_ros.training.table_scenes import SceneRecipe, write_scenes
+from dream_vla_ros.training.trainer import Trainer
+
+ROOT = Path(__file__).resolve().parents[3]
+SCENES = "scenes"
+STAGE = "answers"
+_WORDS = (EMBEDDING_WEIGHT, OUTPUT_WEIGHT)
+
+
+@dataclass(frozen=True)
+class AnswerPlan:
+    """Everything that decides what is learned.
+
+    :param scenes: Rendered for it; see :class:`SceneRecipe`.
+    :param demonstration_share: Share of the scenes that are drawn from demonstrations where those are given.
+    :param questions: About each scene of a batch.
+    :param lora: Alpha equal to the rank: the products count as they are.
+    :param training: ``batch_size`` counts scenes.
+    """
+
+    embodiment: Path = ROOT / "config" / "tabletop.yaml"
+    scenes: SceneRecipe = field(default_factory=lambda: SceneRecipe(episodes=1500))
+    demonstration_share: float = 0.3
+    questions: int = 12
+    lora: LoraSettings = field(default_factory=lambda: LoraSettings(rank=32, alpha=32))
+    augmentation: Augmentation = field(default_factory=lambda: Augmentation(1.0, 0.08, 0.1, 0.1, 0.0))
+    training: TrainSettings = field(
+        default_factory=lambda: TrainSettings(
+            steps=3000,
+            batch_size=8,
+            learning_rate=2e-3,
+            warmup_steps=50,
+            constant_share=0.5,
+            final_rate=0.02,
+            betas=(0.9, 0.98),
+            ema_decay=0.99,
+            bf16=has_fast_bfloat16(),
+            seed=3,
+            save_every=50,
+        )
+    )
+
+
+def answer_model(checkpoint: Path, lora: LoraSettings) -> DreamVLAForActionPrediction:
+    """Read a checkpoint and make trainable what answering may change: adapters and words."""
+    model = DreamVLAForActionPrediction.from_pretrained(checkpoint)
+    torch.manual_seed(0)  # of the adapters
+    prepare(model, Trained.LORA_LANGUAGE, lora)
+    for name in COMPONENTS:
+        if isinstance(part := getattr(model, name), nn.Module):
+            part.requires_grad_(False)
+    for name in _WORDS:
+        model.get_parameter(name).requires_grad_(True)
+    return model
+
+
+def train_answers(
+    plan: AnswerPlan,
+    checkpoint: Path,
+    stores: Sequence[SampleStore],
+    work: Path,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Train, from where an earlier call was cut short; then write the adapter into the checkpoint.
+
+    :param checkpoint: Folder of the trained Dream-VLA; gets the adapter.
+    :param stores: Scenes, then demonstrations if there are any.
+    :param work: Gets metrics and the state to resume from.
+    :param stop: Asked after each step whether to save and leave.
+    :returns: Whether the training is complete; only then the adapter is written.
+    """
+    model = answer_model(checkpoint, plan.lora)
+    processor = cast(DreamVLAProcessor, DreamVLAProcessor.from_pretrained(checkpoint))
+    learner = AnswerLearner(model, processor)
+    ends = np.cumsum([0, *(len(store) for store in stores)])
+    groups = [np.arange(*bounds) for bounds in itertools.pairwise(ends)]
+    shares = [1.0 - plan.demonstration_share, plan.demonstration_share][: len(stores)]
+    settings = plan.training
+    trainer = Trainer(
+        learner,
+        AnswerFeeder(
+            stores,
+            BatchMaker(model, processor),
+            processor,
+            plan.augmentation,
+            questions=plan.questions,
+        ),
+        MixedOrder(groups, shares, settings.batch_size, settings.seed),
+        settings,
+        work / STAGE,
+        progress=TrainingProgress(STAGE, settings.steps),
+    )
+    if not trainer.run(stop):
+        return False
+    with trainer.averaged():
+        if trainer.is_main:
+            write_answers(model, checkpoint, plan.lora)
+    return True
+
+
+def write_answers(model: DreamVLAForActionPrediction, folder: Path, lora: LoraSettings) -> Path:
+    """Write what a model learned to answer by beside the weights it was trained from.
+
+    :param model: From :func:`answer_model`.
+    :returns: The file.
+    """
+    layers: dict[str, tuple[Tensor, Tensor]] = {}
+    base: dict[str, Tensor] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, BaseTunerLayer):
+            ((down, up),) = ((module.lora_A[key], module.lora_B[key]) for key in module.lora_A)
+            layers[name] = (down.weight, up.weight)
+            base[name] = module.get_base_layer().weight
+    if not layers:
+        raise TrainingError("the model has no adapters to write")
+    whole = {name: model.get_parameter(name) for name in _WORDS}
+    return save_answer_adapter(folder, layers, whole, base, lora.alpha / lora.rank)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train from the command line.
+
+    :param argv: Arguments, ``sys.argv[1:]`` by default.
+    :returns: The exit status.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", type=Path, help="folder of a trained tabletop checkpoint")
+    parser.add_argument("--work", type=Path, default=Path("out/train-answers"), help="where stages are kept")
+    parser.add_argument(
+        "--demonstrations",
+        type=Path,
+        help="store of demonstrations to ask about, too (out/train-tabletop/...)",
+    )
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--episodes", type=int, default=AnswerPlan().scenes.episodes, help="to take scenes of"
+    )
+    parser.add_argument("--steps", type=int, default=AnswerPlan().training.steps)
+    parser.add_argument("--train-only", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
+    defaults = AnswerPlan()
+    plan = replace(
+        defaults,
+        scenes=replace(defaults.scenes, episodes=arguments.episodes),
+        training=replace(defaults.training, steps=arguments.steps),
+    )
+    if arguments.train_only:
+        torch.set_num_threads(1)
+        folders = [arguments.work / SCENES, *filter(None, [arguments.demonstrations])]
+        train_answers(plan, arguments.checkpoint, [SampleStore(one) for one in folders], arguments.work)
+        return 0
+    write_scenes(
+        arguments.work / SCENES,
+        plan.scenes,
+        Embodiment.from_file(plan.embodiment),
+        _preprocessing(arguments.checkpoint),
+        workers=arguments.processes,
+        progress=lambda done, total: print(f"scenes: {done} of {total} shards", flush=True),
+    )
+    given = list(argv if argv is not None else sys.argv[1:])
+    if status := _train_in_processes(arguments.processes, [*given, "--train-only"]):
+        return status
+    print(f"wrote {arguments.checkpoint / FILE_NAME}; measure and calibrate it with 'dream_vla calibrate'")
+    return 0
+
+
+def _preprocessing(checkpoint: Path) -> Preprocessing:
+    raw = DreamVLAForActionPrediction.from_pretrained(checkpoint).config.raw
+    return replace(preprocessing_of(raw, str(checkpoint)), jpeg=False)
+
+
+def _train_in_processes(processes: int, argv: list[str]) -> int:
+    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command = [sys.executable, *launch, "-m", "dream_vla_ros.training.answering", *argv]
+    environment = {**os.environ, **MALLOC_SETTINGS, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

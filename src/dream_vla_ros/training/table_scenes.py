@@ -1,0 +1,221 @@
+"""Rendered tables with towers and with the arm at work on them, to ask a model about.
+
+Demonstrations begin with every block on the table, so towers are rare in them. These are expert episodes that
+begin with towers; a few moments of each are kept, in the format of demonstrations.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dream_vla_ros.embodiment import Embodiment
+from dream_vla_ros.geometry import Pose
+from dream_vla_ros.images import Preprocessing
+from dream_vla_ros.planning.problem import Problem
+from dream_vla_ros.planning.terms import GroundAction, State
+from dream_vla_ros.planning.transition import transition_model
+from dream_vla_ros.sim.appearance import CLOSED_COLOURS, MODEST_VARIATION, Variation
+from dream_vla_ros.sim.arm import MAX_FINGER_TRAVEL_M
+from dream_vla_ros.sim.environment import TabletopEnv
+from dream_vla_ros.sim.goals import Direction, Lifted, Pushed, Stacked
+from dream_vla_ros.sim.layout import InitialStates, Layout
+from dream_vla_ros.sim.rollout import run_episode
+from dream_vla_ros.sim.state import TableState
+from dream_vla_ros.sim.symbols import symbols
+from dream_vla_ros.sim.tasks import Task
+from dream_vla_ros.training.demonstrations import BLOCK_LABEL, EpisodeEncoder, cameras_of, concatenate
+from dream_vla_ros.training.questions import draw_scene, tabletop_domain
+from dream_vla_ros.training.store import Samples, has_shard, write_shard
+
+# Upright, as quaternion x, y, z, w; how things are turned does not matter to what is true of a table.
+_UPRIGHT = (0.0, 0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class SceneRecipe:
+    """What scenes are made of.
+
+    :param episodes: How many.
+    :param seed: Seed of the first; they count up.
+    :param moments: Kept of each episode: the first, the last, and others between them drawn evenly.
+    :param num_blocks: Numbers of blocks on the table, drawn evenly.
+    :param tower_share: How probable it is that a block begins on another one.
+    :param camera_pixels: Side of the rendered images, as the simulation node publishes them.
+    :param time_limit_s: Of an episode.
+    """
+
+    episodes: int
+    seed: int = 0
+    moments: int = 7
+    num_blocks: tuple[int, ...] = (3, 4)
+    tower_share: float = 0.5
+    camera_pixels: int = 224
+    variation: Variation = MODEST_VARIATION
+    time_limit_s: float = 12.0
+    episodes_per_shard: int = 25
+
+    def layout(self, episode: int) -> tuple[Layout, np.random.Generator]:
+        """Draw the beginning of an episode; the generator goes on to draw the rest."""
+        rng = np.random.default_rng([self.seed + episode, 3])
+        colours = rng.choice(CLOSED_COLOURS, int(rng.choice(self.num_blocks)), replace=False)
+        return draw_scene([str(colour) for colour in colours], rng, tower_share=self.tower_share), rng
+
+
+@dataclass(frozen=True)
+class LaidOutTask(Task):
+    """A task that begins as it is told to.
+
+    :param layout: The beginning.
+    """
+
+    layout: Layout = field(default_factory=lambda: InitialStates().draw((), np.random.default_rng(0)))
+
+    def draw_layout(self, num_blocks: int, rng: np.random.Generator) -> Layout:
+        """Return the layout."""
+        return self.layout
+
+
+def write_scenes(
+    store: str | Path,
+    recipe: SceneRecipe,
+    embodiment: Embodiment,
+    images: Preprocessing,
+    *,
+    workers: int = 1,
+    progress: Callable[[int, int], object] = lambda done, total: None,
+) -> None:
+    """Make what is missing of a store of scenes.
+
+    :param images: As the model's images are made; the crop is left to training.
+    :param workers: Processes to share the work; the samples do not depend on how many.
+    :param progress: Called with the shards there are and those there will be.
+    """
+    names = [_shard_name(at) for at in range(-(-recipe.episodes // recipe.episodes_per_shard))]
+    missing = [at for at, name in enumerate(names) if not has_shard(store, name)]
+    progress(len(names) - len(missing), len(names))
+    if not missing:
+        return
+    make = functools.partial(_make_shard, Path(store), recipe, embodiment, images)
+    # Fresh processes: a graphics context must not be inherited.
+    with multiprocessing.get_context("spawn").Pool(min(workers, len(missing))) as pool:
+        for done, _ in enumerate(pool.imap_unordered(make, missing), start=len(names) - len(missing) + 1):
+            progress(done, len(names))
+
+
+def scenes(
+    recipe: SceneRecipe, embodiment: Embodiment, images: Preprocessing, episodes: Sequence[int]
+) -> list[Samples]:
+    """Run episodes one after another and return the kept moments of each.
+
+    Episodes in which the expert fails are kept, too: what is true of the table is known all the same.
+
+    :param episodes: Their numbers within the recipe.
+    """
+    environments: dict[int, TabletopEnv] = {}
+    encoder = EpisodeEncoder(embodiment, images)
+    parts = []
+    try:
+        for number in episodes:
+            layout, rng = recipe.layout(number)
+            count = len(layout.blocks)
+            if count not in environments:
+                size = (recipe.camera_pixels, recipe.camera_pixels)
+                environments[count] = TabletopEnv(
+                    num_blocks=count,
+                    image_size=size,
+                    variation=recipe.variation,
+                    period_s=embodiment.action.period_s,
+                )
+            environment = environments[count]
+            task = _draw_task(layout, rng, recipe.time_limit_s)
+            episode = run_episode(
+                environment, task, recipe.seed + number, chunk_size=embodiment.action.chunk_size
+            )
+            samples = encoder(episode, number, cameras_of(environment.sim))
+            parts.append(_chosen(samples, _moments(len(samples), recipe.moments, rng)))
+    finally:
+        for environment in environments.values():
+            environment.close()
+    return parts
+
+
+def tables_of(samples: Samples) -> list[TableState]:
+    """Return the tables that samples show, as far as symbols depend on them.
+
+    :param samples: Of demonstrations or scenes, whose states are ``xyz_axis_angle_fingers``.
+    """
+    return [
+        _table(blocks, state)
+        for blocks, state in zip(samples.labels[BLOCK_LABEL], samples.proprio, strict=True)
+    ]
+
+
+def colours_of(table: TableState) -> list[str]:
+    """Return which blocks are on a table."""
+    return list(table.blocks)
+
+
+def _table(blocks: NDArray[np.float32], state: NDArray[np.float32]) -> TableState:
+    hand = state[:3].astype(np.float64)
+    places: Mapping[str, Pose] = {
+        colour: Pose(hand + row[:3], np.array(_UPRIGHT))
+        for colour, row in zip(CLOSED_COLOURS, blocks, strict=True)
+        if np.isfinite(row[:3]).all()
+    }
+    opening = float(np.clip(state[6:8].mean() / MAX_FINGER_TRAVEL_M, 0.0, 1.0))
+    return TableState(0.0, Pose(hand, np.array(_UPRIGHT)), opening, places)
+
+
+def _draw_task(layout: Layout, rng: np.random.Generator, limit_s: float) -> Task:
+    """Draw something that can be done, each kind of it as often."""
+    state: State = symbols(TableState(0.0, layout.end_effector, 1.0, layout.blocks))
+    problem = Problem.create(tabletop_domain(), dict.fromkeys(layout.blocks, "block"), [])
+    by_kind: dict[str, list[GroundAction]] = {}
+    for action in transition_model(problem).possible(state):
+        by_kind.setdefault(action.name.partition("-")[0], []).append(action)  # both pushes are one kind
+    actions = by_kind[str(rng.choice(sorted(by_kind)))]
+    action = actions[int(rng.integers(len(actions)))]
+    goal = {
+        "pick-up": lambda block: Lifted(block),
+        "put-on": lambda block, base: Stacked(block, base),
+        "push-left": lambda block: Pushed(block, Direction.LEFT),
+        "push-right": lambda block: Pushed(block, Direction.RIGHT),
+    }[action.name](*action.arguments)
+    return LaidOutTask(goal, layout=layout, time_limit_s=limit_s)
+
+
+def _moments(length: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    between = np.arange(1, length - 1)
+    drawn = rng.choice(between, min(max(count - 2, 0), len(between)), replace=False)
+    return np.unique([0, *drawn, length - 1])
+
+
+def _chosen(samples: Samples, rows: NDArray[np.int64]) -> Samples:
+    return replace(
+        samples,
+        images=samples.images[rows],
+        actions=samples.actions[rows],
+        proprio=samples.proprio[rows],
+        instructions=[samples.instructions[row] for row in rows],
+        episode=samples.episode[rows],
+        labels={key: values[rows] for key, values in samples.labels.items()},
+    )
+
+
+def _shard_name(at: int) -> str:
+    return f"scenes-{at:05d}"
+
+
+def _make_shard(
+    store: Path, recipe: SceneRecipe, embodiment: Embodiment, images: Preprocessing, at: int
+) -> None:
+    first = at * recipe.episodes_per_shard
+    numbers = range(first, min(first + recipe.episodes_per_shard, recipe.episodes))
+    write_shard(store, _shard_name(at), concatenate(scenes(recipe, embodiment, images, numbers)))

@@ -1,0 +1,137 @@
+"""Questions in training: asked as the planner asks them, answered by the simulation's truth, and learned."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from dream_vla_ros.images import Preprocessing
+from dream_vla_ros.model.dream_vl import DreamVL
+from dream_vla_ros.model.question_pack import pack_questions
+from dream_vla_ros.model.yes_no import question_messages
+from dream_vla_ros.sim.symbols import symbols
+from dream_vla_ros.training.answering import AnswerPlan, answer_model, train_answers, write_answers
+from dream_vla_ros.training.answers import AnswerFeeder, AnswerLearner
+from dream_vla_ros.training.augment import Augmentation
+from dream_vla_ros.training.batches import BatchMaker
+from dream_vla_ros.training.lora import LoraSettings
+from dream_vla_ros.training.questions import draw_questions
+from dream_vla_ros.training.settings import TrainSettings
+from dream_vla_ros.training.store import SampleStore, write_shard
+from dream_vla_ros.training.table_scenes import SceneRecipe, scenes, tables_of
+
+LORA = LoraSettings(rank=4, alpha=8)
+STILL = Augmentation(1.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@pytest.fixture(scope="module")
+def store(embodiment, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("store")
+    recipe = SceneRecipe(episodes=2, moments=3, camera_pixels=64, time_limit_s=2.0)
+    for number in range(recipe.episodes):
+        images = Preprocessing(112, jpeg=False, crop_area=1.0)
+        (part,) = scenes(recipe, embodiment, images, [number])
+        write_shard(folder, f"scenes-{number}", part)
+    return SampleStore(folder)
+
+
+@pytest.fixture
+def checkpoint(checkpoints, tmp_path):
+    copy = tmp_path / "checkpoint"
+    copy.mkdir()
+    for file in checkpoints().iterdir():
+        (copy / file.name).symlink_to(file)
+    return copy
+
+
+def plan_of(steps, **changes):
+    settings = TrainSettings(steps=steps, batch_size=2, learning_rate=3e-3, seed=1, save_every=2, log_every=1)
+    return AnswerPlan(questions=4, lora=LORA, augmentation=STILL, training=settings, **changes)
+
+
+def feeder(store, checkpoint, processor, questions=5):
+    maker = BatchMaker(answer_model(checkpoint, LORA), processor)
+    return AnswerFeeder([store], maker, processor, STILL, questions=questions)
+
+
+def test_a_batch_asks_what_was_drawn_with_the_right_answers(store, checkpoint, processor):
+    batch = feeder(store, checkpoint, processor)(np.array([0, 4]), np.random.default_rng(7))
+    rng = np.random.default_rng(7)
+    prompts = []
+    for row, index in enumerate([0, 4]):
+        sample = store.take([index])
+        (table,) = tables_of(sample)
+        asked = draw_questions(symbols(table), list(table.blocks), rng, 5)
+        assert batch.yes[row].tolist() == [question.answer for question in asked]
+        prompts.append(
+            [
+                processor.encode(question_messages(question.text, 2), list(sample.images[0]))["input_ids"][0]
+                for question in asked
+            ]
+        )
+    tokens = feeder(store, checkpoint, processor)._maker.tokens
+    wanted = pack_questions(prompts, tokens)
+    assert torch.equal(batch.pack.input_ids, wanted.input_ids)
+    assert torch.equal(batch.pack.read, wanted.read)
+
+
+def test_training_scores_what_inference_answers(store, checkpoint, processor):
+    """The same adapter gives the same probabilities through the learner and through DreamVL."""
+    model = answer_model(checkpoint, LORA)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
+    write_answers(model, checkpoint, LORA)
+    make = feeder(store, checkpoint, processor)
+    batch = make(np.array([1]), np.random.default_rng(3), training=False)
+    learner = AnswerLearner(model.eval(), processor)
+    with torch.no_grad():
+        scores = learner.scores(batch)[0]
+        no, yes = (scores[:, ids].logsumexp(-1) for ids in learner._spellings)
+    sample = store.take([1])
+    (table,) = tables_of(sample)
+    asked = draw_questions(symbols(table), list(table.blocks), np.random.default_rng(3), 5)
+    answers = DreamVL.from_pretrained(checkpoint).yes_probabilities(
+        [question.text for question in asked], list(sample.images[0])
+    )
+    # The adapter is stored in half precision.
+    np.testing.assert_allclose(torch.sigmoid(yes - no), answers, atol=5e-3)
+    assert np.ptp(answers) > 1e-3
+
+
+def test_only_adapters_and_words_learn_and_resuming_changes_nothing(store, checkpoint, tmp_path):
+    before = {name: p.clone() for name, p in answer_model(checkpoint, LORA).named_parameters()}
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    assert train_answers(plan_of(6), checkpoint, [store], whole)
+    file = checkpoint / "answer_adapter.safetensors"
+    at_once = file.read_bytes()
+    file.unlink()
+    steps = iter([False, False, True])
+    assert not train_answers(plan_of(6), checkpoint, [store], halves, stop=lambda: next(steps))
+    assert not file.exists()  # not before the training is complete
+    assert train_answers(plan_of(6), checkpoint, [store], halves)
+    assert file.read_bytes() == at_once
+    after = torch.load(whole / "answers" / "state.pt", weights_only=True)["learner"]
+    assert all("lora_" in name or "embed_tokens" in name or "lm_head" in name for name in after)
+    assert any(not torch.equal(after[f"model.{n}"], p) for n, p in before.items() if f"model.{n}" in after)
+
+
+def test_answers_about_few_scenes_are_learned(store, checkpoint, processor):
+    model = answer_model(checkpoint, LoraSettings(rank=16, alpha=16))
+    learner = AnswerLearner(model, processor)
+    make = feeder(store, checkpoint, processor, questions=8)
+    batch = make(np.array([0, 5]), np.random.default_rng(0))
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
+    first = float(learner(batch)["loss"].detach())
+    for _ in range(60):
+        loss = learner(batch)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    values = learner(batch)
+    assert first > 3.0  # of a thousand words it knows nothing yet
+    assert float(values["loss"].detach()) < 0.3
+    assert float(values["right"]) > 0.9
