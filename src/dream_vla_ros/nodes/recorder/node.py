@@ -144,7 +144,7 @@ class RecorderNode(Node):
     def _lose(self, source: Source, count: int) -> None:
         self.recorder.lose(self._recorded_name(source), count)
         if self.recorder.name:
-            self._warn(source.full_name, f"{source.full_name}: the middleware lost {count} messages")
+            self._warn(source.full_name, f"{source.full_name}: {count} messages never came")
 
     def _lose_image(self, topic: str, reason: str) -> None:
         self.recorder.lose(topic)

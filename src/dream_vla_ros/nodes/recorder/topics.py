@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -18,6 +18,7 @@ from dream_vla_ros.data.definitions import Definitions
 from dream_vla_ros.data.errors import DataError
 from dream_vla_ros.data.recorded_topics import TF_STATIC_TOPIC, RecordedTopic
 from dream_vla_ros.data.storage import StoredTopic
+from dream_vla_ros.nodes.recorder.gaps import Gaps
 
 # Deep enough to bridge a second in which the process gets no processor: 1 s of joint states at 200 Hz.
 _DEPTH = 200
@@ -36,7 +37,8 @@ class Source:
     :param stored: How bags describe it; None until something publishes.
     :param problem: Why it cannot be received; empty where nothing is wrong.
     :param received: Messages since the node began.
-    :param lost: Messages that the middleware says it lost.
+    :param lost: Messages that are known to be missing.
+    :param gaps: Tells what is missing where the middleware does not.
     """
 
     wanted: RecordedTopic
@@ -45,6 +47,7 @@ class Source:
     problem: str = "nothing publishes it"
     received: int = 0
     lost: int = 0
+    gaps: Gaps = field(default_factory=Gaps)
     subscription: Subscription | None = None
     profile: tuple[ReliabilityPolicy, DurabilityPolicy] | None = None
 
@@ -59,7 +62,7 @@ class RecorderTopics:
     :param node: Node that subscribes.
     :param wanted: What to record.
     :param receive: Gets source, serialised message and time of arrival (ROS time), from the executor.
-    :param lose: Gets source and number of messages that the middleware says it lost.
+    :param lose: Gets source and number of messages that are known to be missing.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class RecorderTopics:
                 if source.received == 0:
                     source.problem = "nothing publishes it"
                 continue
+            source.gaps.offered_by([bytes(offer.endpoint_gid) for offer in offers])
             if source.stored is None or source.subscription is None:
                 self._describe(source, offers)
             profile = _profile(offers)
@@ -120,12 +124,15 @@ class RecorderTopics:
             durability=profile[1],
         )
 
-        def receive(data: bytes) -> None:
+        def receive(data: bytes, info: Mapping[str, Any]) -> None:
+            if missed := source.gaps.missed_before(info.get("publication_sequence_number")):
+                self._miss(source, missed)
             self._on_message(source, data)
 
         def lost(event: Any) -> None:
-            source.lost += event.total_count_change
-            self._lose(source, event.total_count_change)
+            # These are numbered as well, and are counted when the next message comes.
+            if not source.gaps.countable:
+                self._miss(source, event.total_count_change)
 
         kind = message_class(source.stored.type)
         arguments: dict[str, Any] = {"raw": True}
@@ -138,6 +145,10 @@ class RecorderTopics:
             made = self._node.create_subscription(kind, source.full_name, receive, qos, **arguments)
         source.subscription, source.profile = made, profile
         source.problem = "no message came yet"
+
+    def _miss(self, source: Source, count: int) -> None:
+        source.lost += count
+        self._lose(source, count)
 
     def _on_message(self, source: Source, data: bytes) -> None:
         now_ns = self._node.get_clock().now().nanoseconds
