@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -32,6 +34,21 @@ def test_without_variation_colours_are_the_standard_ones(model):
     first = looks(model)
     dress(model, ["red", "cyan", "white", "blue"], Variation(), np.random.default_rng(1))
     assert np.array_equal(first, looks(model))
+
+
+def test_shifts_are_exact_and_come_on_top(model):
+    colours = list(COLOURS)[:COUNT]
+    dress(model, colours, MODEST_VARIATION, np.random.default_rng(3))
+    camera = model.camera("third_person")
+    place, turned, fovy = camera.pos.copy(), camera.quat.copy(), camera.fovy.copy()
+    light = model.light("lamp").diffuse.copy()
+    shifted = replace(MODEST_VARIATION, camera_shift_m=0.02, camera_turn_deg=2.0, brightness_shift=0.3)
+    dress(model, colours, shifted, np.random.default_rng(3))
+    assert np.linalg.norm(camera.pos - place) == pytest.approx(0.02)
+    angle = 2.0 * np.arccos(np.clip(abs(camera.quat @ turned), 0.0, 1.0))
+    assert np.degrees(angle) == pytest.approx(2.0, abs=1e-6)
+    assert np.array_equal(camera.fovy, fovy)
+    assert np.abs(model.light("lamp").diffuse - light) == pytest.approx(0.6 * 0.3)
 
 
 def test_variation_is_seeded_and_does_not_pile_up(model):

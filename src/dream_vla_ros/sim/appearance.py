@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import mujoco
@@ -37,6 +38,9 @@ class Variation:
     :param brightness: Light, plus or minus this share.
     :param table_shade: Table colour channels, plus or minus.
     :param block_shade: Block colour channels, plus or minus.
+    :param camera_shift_m: Third-person camera, by exactly this much in a random direction, on top of that.
+    :param camera_turn_deg: Likewise turned about a random axis.
+    :param brightness_shift: Light, by exactly this share up or down, on top of that.
     """
 
     camera_position_m: float = 0.0
@@ -45,6 +49,9 @@ class Variation:
     brightness: float = 0.0
     table_shade: float = 0.0
     block_shade: float = 0.0
+    camera_shift_m: float = 0.0
+    camera_turn_deg: float = 0.0
+    brightness_shift: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -74,6 +81,25 @@ def dress(model: mujoco.MjModel, colours: list[str], variation: Variation, rng: 
     camera.pos[:] = position
     mujoco.mju_mat2Quat(camera.quat, look_at(position, target).ravel())
     camera.fovy[:] = mount.fovy_deg + rng.uniform(-1.0, 1.0) * variation.camera_fovy_deg
+    _shift(model, variation, light, rng)
+
+
+def _shift(model: mujoco.MjModel, variation: Variation, light: float, rng: np.random.Generator) -> None:
+    camera = model.camera(THIRD_PERSON)
+    if variation.camera_shift_m:
+        camera.pos[:] += _direction(rng) * variation.camera_shift_m
+    if variation.camera_turn_deg:
+        turn, before = np.empty(4), camera.quat.copy()
+        mujoco.mju_axisAngle2Quat(turn, _direction(rng), math.radians(variation.camera_turn_deg))
+        mujoco.mju_mulQuat(camera.quat, turn, before)
+    if variation.brightness_shift:
+        light += rng.choice((-1.0, 1.0)) * variation.brightness_shift
+        model.light("lamp").diffuse[:] = 0.6 * light
+
+
+def _direction(rng: np.random.Generator) -> Array:
+    direction = rng.normal(size=3)
+    return direction / np.linalg.norm(direction)
 
 
 def _shade(colour: tuple[float, ...], amount: float, rng: np.random.Generator) -> Array:

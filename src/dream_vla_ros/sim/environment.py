@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -51,18 +50,6 @@ class StepResult:
     observation: Observation
     success: bool
     timed_out: bool
-
-
-class Environment(Protocol):
-    """What an evaluation needs of a world to try a policy in."""
-
-    def reset(self, task: Task, seed: int) -> Observation:
-        """Begin an episode."""
-        ...
-
-    def step(self, action: ArrayLike) -> StepResult:
-        """Carry out one action (7,)."""
-        ...
 
 
 class TabletopEnv:

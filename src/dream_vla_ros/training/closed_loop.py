@@ -1,157 +1,196 @@
-"""A policy drives the simulated arm through the real controller, in simulated time and without DDS.
+"""A policy drives an environment through the real controller, in simulated time and without DDS.
 
 What the graph's processes do is done here in one: images at the rendered size, the policy's own
-preprocessing, chunks that arrive after a latency, the controller's tick at its rate.
+preprocessing, chunks that arrive after a latency, the controller's tick at its rate, the end by settling.
 """
 
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Generic, TypeVar
 
 from dream_vla_ros.chunk import ActionChunk
 from dream_vla_ros.control import Controller
 from dream_vla_ros.embodiment import Embodiment
+from dream_vla_ros.images import RGBImage
+from dream_vla_ros.policy.actions import Motion
 from dream_vla_ros.policy.observation import Observation
 from dream_vla_ros.policy.policy import Policy
-from dream_vla_ros.robot_state import RobotState
-from dream_vla_ros.sim.appearance import MODEST_VARIATION, Variation
-from dream_vla_ros.sim.simulation import TabletopSim
-from dream_vla_ros.sim.tasks import Task
+from dream_vla_ros.policy.settling import SettleDetector, SettleSettings
+from dream_vla_ros.training.environment import ASKED, Environment, Moment
 
-# Any moment will do; zero would read as a clock that was never set.
-_BEGIN_NS = 1_000_000_000
-# The goal has to hold this long, so that a block that is dropped or a tower that falls does not count.
+Film = Callable[[Mapping[str, RGBImage], Moment], object]
+"""Takes what the cameras see and the moment, some times a second."""
+FILM_PERIOD_S = 0.1
+TaskT = TypeVar("TaskT")
+# A goal has to hold this long, so that a block that is dropped or a tower that falls does not count.
 _HOLD_S = 1.0
+
+
+class End(str, Enum):
+    """Why a try ended."""
+
+    DONE = "done"
+    """A judged goal held for a second; or, where that does not end a try, settled with it."""
+
+    SETTLED = "settled"
+    """The policy settled without one."""
+
+    TIME_LIMIT = "time limit"
 
 
 @dataclass(frozen=True)
 class Trial:
     """One try.
 
-    :param task: What success is judged by.
-    :param instruction: What the policy was told.
-    :param success: Whether the goal held for a second within the time limit.
+    :param end: Why it ended.
+    :param goal: The judged goal that held in the end, ``ASKED`` for what the words speak of; empty if none.
     :param time_s: Simulated time it took, or the limit.
-    :param touched: Colours of other blocks that were moved or lifted by more than 2 cm.
+    :param settled: Whether the policy settled.
+    :param notes: What the environment noticed.
     """
 
-    task: Task
     seed: int
     instruction: str
-    success: bool
+    end: End
+    goal: str
     time_s: float
-    touched: tuple[str, ...] = ()
+    settled: bool
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def success(self) -> bool:
+        """Whether what the words speak of was done."""
+        return self.goal == ASKED
 
 
-class ControlledTabletop:
-    """Tries a policy on the simulated tabletop.
+@dataclass(frozen=True)
+class LoopSettings:
+    """How a policy is run.
+
+    :param latency_s: From capture to the chunk's arrival at the controller.
+    :param execute_s: Time of a chunk that is executed before the next is predicted; half of it by default.
+    :param time_limit_s: Longest try.
+    :param until_settled: Go on after success until the policy settles, as a goal without a success question
+        does; else a goal that holds for a second ends the try.
+    """
+
+    latency_s: float = 0.1
+    execute_s: float | None = None
+    time_limit_s: float = 20.0
+    until_settled: bool = False
+    settle: SettleSettings = field(default_factory=SettleSettings)
+
+
+class ClosedLoop(Generic[TaskT]):
+    """Tries a policy in an environment.
 
     :param embodiment: The robot, as in the graph.
     :param policy: Used until the end; not closed.
-    :param latency_s: From capture to the chunk's arrival at the controller.
-    :param execute_s: Time of a chunk that is executed before the next is predicted.
-    :param camera_pixels: Side of the rendered images.
+    :param environment: Its period must be the controller's; not closed.
     """
 
     def __init__(
         self,
         embodiment: Embodiment,
         policy: Policy[Observation],
-        *,
-        latency_s: float = 0.1,
-        execute_s: float | None = None,
-        num_blocks: int = 4,
-        camera_pixels: int = 224,
-        variation: Variation = MODEST_VARIATION,
+        environment: Environment[TaskT],
+        settings: LoopSettings | None = None,
     ) -> None:
         action = embodiment.action
         self._embodiment = embodiment
         self._policy = policy
-        self._latency_s = latency_s
-        self._execute_s = execute_s or action.chunk_size * action.period_s / 2.0
-        self._tick_s = 1.0 / embodiment.timing.control_rate
-        self._sim = TabletopSim(
-            num_blocks=num_blocks, image_size=(camera_pixels, camera_pixels), variation=variation
-        )
+        self._environment = environment
+        self._settings = settings or LoopSettings()
+        self._execute_s = self._settings.execute_s or action.chunk_size * action.period_s / 2.0
+        if abs(environment.period_s * embodiment.timing.control_rate - 1.0) > 1e-6:
+            raise ValueError(
+                f"the environment steps every {environment.period_s:g} s, but timing.control_rate is "
+                f"{embodiment.timing.control_rate:g} Hz"
+            )
 
-    def close(self) -> None:
-        """Free the graphics context."""
-        self._sim.close()
-
-    @property
-    def sim(self) -> TabletopSim:
-        """The simulation, for those who may know what a policy may not."""
-        return self._sim
-
-    def run(self, task: Task, seed: int, instruction: str | None = None, scene: Task | None = None) -> Trial:
+    def run(self, task: TaskT, seed: int, words: str, film: Film | None = None) -> Trial:
         """Try once.
 
-        :param task: Judges success.
-        :param seed: Of the scene.
-        :param instruction: Other words than the task's standard ones.
-        :param scene: Another task to make the scene for.
-        :raises ValueError: If the scene has not the blocks that the task speaks of.
+        :param words: What the policy is told.
         """
-        words = task.instruction if instruction is None else instruction
-        rng = np.random.default_rng(seed)
-        start = self._sim.reset((scene or task).draw_layout(self._sim.num_blocks, rng), rng)
-        if missing := set(task.goal.blocks) - set(start.blocks):
-            raise ValueError(f"the scene of seed {seed} has no {', '.join(sorted(missing))} block")
+        limits = self._settings
+        now = self._environment.reset(task, seed)
         self._policy.reset()
         goal_id = uuid.UUID(int=seed + 1).bytes
         controller = Controller(self._embodiment)
-        waiting: tuple[int, ActionChunk] | None = None
-        due_s, held_s, chunks = 0.0, 0.0, 0
-        while self._sim.time_s < task.time_limit_s:
-            now_ns = _BEGIN_NS + round(self._sim.time_s * 1e9)
+        settling = SettleDetector(limits.settle)
+        held = _Held(now.time_s)
+        waiting: tuple[float, ActionChunk] | None = None
+        due_s, film_s, chunks = now.time_s, now.time_s, 0
+        while now.time_s < limits.time_limit_s and not settling.settled:
+            if film is not None and now.time_s >= film_s - 1e-9:
+                film(self._environment.look(), now)
+                film_s += FILM_PERIOD_S
+            now_ns = now.state.stamp_ns
             controller.heartbeat(True, goal_id, now_ns)
-            if waiting is None and self._sim.time_s >= due_s - 1e-9:
+            if waiting is None and now.time_s >= due_s - 1e-9:
                 chunks += 1
-                waiting = (
-                    now_ns + round(self._latency_s * 1e9),
-                    self._predict(words, goal_id, chunks, now_ns),
-                )
-                due_s = self._sim.time_s + self._execute_s
-            if waiting is not None and now_ns >= waiting[0]:
+                chunk = self._predict(words, goal_id, chunks, now)
+                self._watch(settling, chunk, now)
+                waiting = (now.time_s + limits.latency_s, chunk)
+                due_s = now.time_s + self._execute_s
+            if waiting is not None and now.time_s >= waiting[0] - 1e-9:
                 controller.take_chunk(waiting[1], now_ns)
                 waiting = None
-            command = controller.tick(now_ns, now_ns, self._state(now_ns))
-            if command.send and command.target is not None:
-                gripper = self._sim.gripper_target if command.gripper is None else command.gripper
-                self._sim.set_target(command.target, gripper)
-            self._sim.step(self._tick_s)
-            now = self._sim.state()
-            held_s = held_s + self._tick_s if task.goal.reached(start, now) else 0.0
-            if held_s >= _HOLD_S:
+            now = self._environment.step(controller.tick(now_ns, now_ns, now.state))
+            if held.see(now) and not limits.until_settled:
                 break
-        touched = tuple(
-            colour
-            for colour, pose in self._sim.block_poses().items()
-            if colour not in task.goal.blocks
-            and np.linalg.norm(pose.position - start.blocks[colour].position) > 0.02
+        end = End.SETTLED if settling.settled else End.TIME_LIMIT
+        return Trial(
+            seed,
+            words,
+            End.DONE if held.goal else end,
+            held.goal,
+            now.time_s,
+            settling.settled,
+            self._environment.end().notes,
         )
-        return Trial(task, seed, words, held_s >= _HOLD_S, self._sim.time_s, touched)
 
-    def _predict(self, words: str, goal_id: bytes, number: int, now_ns: int) -> ActionChunk:
-        cameras = [camera.name for camera in self._embodiment.cameras]
-        images = {name: self._sim.render(name) for name in cameras}
-        seen = Observation(images, dict.fromkeys(cameras, now_ns), self._state(now_ns), words)
+    def _predict(self, words: str, goal_id: bytes, number: int, now: Moment) -> ActionChunk:
+        images = self._environment.look()
+        stamp_ns = now.state.stamp_ns
+        seen = Observation(images, dict.fromkeys(images, stamp_ns), now.state, words)
         result = self._policy.infer(seen)
-        motion: Any = result.motion
+        motion = result.motion
         return ActionChunk(
-            motion.translation, motion.rotation, motion.gripper, result.period_s, now_ns, goal_id, number
+            motion.translation, motion.rotation, motion.gripper, result.period_s, stamp_ns, goal_id, number
         )
 
-    def _state(self, now_ns: int) -> RobotState:
-        return RobotState(
-            now_ns,
-            now_ns,
-            self._sim.ee_pose(),
-            self._sim.joint_positions(),
-            now_ns,
-            self._sim.gripper_opening(),
+    def _watch(self, settling: SettleDetector, chunk: ActionChunk, now: Moment) -> None:
+        settling.add(
+            Motion(chunk.translation, chunk.rotation, chunk.gripper),
+            chunk.period_s,
+            now.time_s + self._settings.latency_s,
+            execute_s=self._execute_s,
+            pose=now.state.pose,
+            gripper=now.state.gripper,
         )
+
+
+class _Held:
+    """Since when which goals hold."""
+
+    def __init__(self, time_s: float) -> None:
+        self._since: dict[str, float] = {}
+        self._now_s = time_s
+
+    @property
+    def goal(self) -> str:
+        """The goal that has held for a second, the one asked for first; empty if none has."""
+        long = [name for name, since_s in self._since.items() if self._now_s - since_s >= _HOLD_S - 1e-9]
+        return min(long, key=lambda name: (name != ASKED, name), default="")
+
+    def see(self, now: Moment) -> bool:
+        """Take in a moment and say whether a goal has held long enough."""
+        before_s, self._now_s = self._now_s, now.time_s
+        self._since = {name: self._since.get(name, before_s) for name in now.reached}
+        return bool(self.goal)
