@@ -1,7 +1,8 @@
 """Try a checkpoint on the simulated tabletop, as often as it takes to know.
 
-Seeded closed-loop tries through the real policy and controller code, in simulated time and without DDS.
-Success counts when the goal holds for a second within the time limit; intervals are Wilson's of 95 %.
+Seeded closed-loop tries through the real policy and controller code, in simulated time and without DDS. A
+try succeeds when what the words ask for holds for a second; it ends when the policy settles or the time is
+up. Intervals are Wilson's of 95 %.
 """
 
 from __future__ import annotations
@@ -9,11 +10,16 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dream_vla_ros.nodes.cli.progress import ProgressLine
 from dream_vla_ros.nodes.resources import TABLETOP, robot_config, trained_tabletop_checkpoint
 
+if TYPE_CHECKING:
+    from dream_vla_ros.training.evaluation import Plan
+
 KINDS = ("pick", "stack", "push")
+CONDITION_NAMES = ("standard", "two_blocks", "five_blocks", "camera", "light", "words")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,13 +30,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--episodes", type=_count, default=200, help="tries of each (default: %(default)s)")
     parser.add_argument("--seed", type=int, help="of the first scene (default: far from training's)")
-    parser.add_argument("--blocks", type=int, default=4, choices=(3, 4), help="on the table")
-    parser.add_argument("--latency", type=float, default=0.1, metavar="S", help="of a prediction [s]")
     parser.add_argument(
-        "--wrong", action="store_true", help="make scenes for other blocks than the words speak of"
+        "--condition",
+        nargs="+",
+        default=["standard"],
+        choices=["all", *CONDITION_NAMES],
+        help="scenes as in the demonstrations, or with one thing that training never saw (default: standard)",
     )
+    parser.add_argument(
+        "--wrong",
+        action="store_true",
+        help="language control: make scenes for other blocks than the words speak of, and say what is obeyed",
+    )
+    parser.add_argument(
+        "--until-settled",
+        action="store_true",
+        help="go on after success until the policy settles, as a goal without a success question does",
+    )
+    parser.add_argument(
+        "--time-limit", type=float, default=20.0, metavar="S", help="of a try (default: %(default)s s)"
+    )
+    parser.add_argument("--latency", type=float, default=0.1, metavar="S", help="of a prediction [s]")
     parser.add_argument("--workers", type=_count, default=1, help="processes to share the tries")
     parser.add_argument("--out", type=Path, help="file for one JSON line per try")
+    parser.add_argument("--videos", type=Path, metavar="FOLDER", help="write videos of failures")
+    parser.add_argument(
+        "--videos-each",
+        type=_count,
+        default=3,
+        metavar="N",
+        help="of each kind and condition (default: %(default)s)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,8 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     :returns: The exit status.
     """
-    from dream_vla_ros.embodiment import Embodiment
-    from dream_vla_ros.training.evaluation import FIRST_SEED, Plan, evaluate, rates, save_records
+    from dream_vla_ros.training.evaluation import FIRST_SEED, Plan, save_records
+    from dream_vla_ros.training.evaluation_table import obedience_table, success_table
 
     checkpoint = arguments.checkpoint or trained_tabletop_checkpoint()
     if checkpoint is None or not checkpoint.is_dir():
@@ -50,24 +80,51 @@ def run(arguments: argparse.Namespace) -> int:
         kinds=KINDS if "all" in arguments.task else tuple(dict.fromkeys(arguments.task)),
         episodes=arguments.episodes,
         seed=FIRST_SEED if arguments.seed is None else arguments.seed,
+        conditions=(
+            CONDITION_NAMES if "all" in arguments.condition else tuple(dict.fromkeys(arguments.condition))
+        ),
         wrong=arguments.wrong,
-        num_blocks=arguments.blocks,
         latency_s=arguments.latency,
+        time_limit_s=arguments.time_limit,
+        until_settled=arguments.until_settled,
     )
     progress = ProgressLine(sys.stderr)
-    records = evaluate(
-        checkpoint,
-        Embodiment.from_file(robot_config(TABLETOP)),
-        plan,
-        workers=arguments.workers,
-        progress=lambda done, total, last: progress.show(f"tried {done} of {total}: {last['instruction']}"),
-    )
+    try:
+        records = _tried(arguments, checkpoint, plan, progress)
+    except (RuntimeError, ValueError) as error:
+        progress.end()
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     progress.end()
     if arguments.out is not None:
         save_records(arguments.out, records)
-    for kind, rate in rates(records).items():
-        print(f"{kind:6} {rate.words}")
+    print(obedience_table(records) if plan.wrong else success_table(records))
+    if arguments.videos is not None:
+        _film(arguments, checkpoint, plan, records)
     return 0
+
+
+def _tried(
+    arguments: argparse.Namespace, checkpoint: Path, plan: Plan, progress: ProgressLine
+) -> list[dict[str, Any]]:
+    def show(done: int, total: int, last: dict[str, Any]) -> None:
+        progress.show(f"tried {done} of {total}: {last['instruction']}")
+
+    from dream_vla_ros.embodiment import Embodiment
+    from dream_vla_ros.training.evaluation import evaluate
+
+    embodiment = Embodiment.from_file(robot_config(TABLETOP))
+    return evaluate(checkpoint, embodiment, plan, workers=arguments.workers, progress=show)
+
+
+def _film(arguments: argparse.Namespace, checkpoint: Path, plan: Plan, records: list[dict[str, Any]]) -> None:
+    from dream_vla_ros.embodiment import Embodiment
+    from dream_vla_ros.training.evaluation import failures, film
+
+    chosen = failures(plan, records, arguments.videos_each)
+    embodiment = Embodiment.from_file(robot_config(TABLETOP))
+    written = film(checkpoint, embodiment, plan, chosen, arguments.videos, workers=arguments.workers)
+    print(f"{len(written)} videos of failures in {arguments.videos}/")
 
 
 def _count(text: str) -> int:
