@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from dream_vla_ros.training.augment import Augmentation
 from dream_vla_ros.training.batches import BatchMaker, Prompts
 from dream_vla_ros.training.errors import TrainingError
 from dream_vla_ros.training.store import SampleStore
+from dream_vla_ros.training.wording import reworded_some
 
 # Of the alignment questions, the share that names everything on the table; the others are the instructions.
 _ASK_ABOUT_ALL = 0.75
@@ -178,6 +179,7 @@ class Feeder:
     :param sight: Name of the label of places in images; needed to align.
     :param names: What its second axis stands for.
     :param align: Whether to ask about scenes rather than to show actions.
+    :param reworded: Share of the instructions that are said in other words; see ``wording``.
     """
 
     def __init__(
@@ -190,7 +192,9 @@ class Feeder:
         sight: str | None = None,
         names: tuple[str, ...] = (),
         align: bool = False,
+        reworded: float = 0.0,
     ) -> None:
+        self._reworded = reworded
         self._store = store
         self._maker = maker
         self._augmentation = augmentation
@@ -208,6 +212,9 @@ class Feeder:
         :param training: False shows the images as inference does.
         """
         samples = self._store.take(indices)
+        if training and self._reworded:
+            words = reworded_some(samples.instructions, self._reworded, rng)
+            samples = replace(samples, instructions=words)
         shape = samples.images.shape
         flat = samples.images.reshape(-1, *shape[2:])
         shown = self._augmentation.random(flat, rng) if training else self._augmentation.center(flat)
