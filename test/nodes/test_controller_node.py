@@ -384,6 +384,7 @@ def test_parameters_that_cannot_be_used_end_it_with_their_name(graph: Graph, tmp
         pass
     processes = {words: graph.start(MODULE, **start) for words, start in cases.items()}
     for words, process in processes.items():
-        assert process.wait() == 2, process.describe()
+        # Eight of them start at once.
+        assert process.wait(90.0) == 2, process.describe()
         assert words in process.log()
         assert "Traceback" not in process.log()

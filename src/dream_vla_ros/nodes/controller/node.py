@@ -24,6 +24,7 @@ from dream_vla_msgs.msg import ActiveGoal, ControllerState
 from dream_vla_ros.chunk import InvalidChunkError
 from dream_vla_ros.control import Cause, Command, Controller, ControlSettings, Mode, Reason
 from dream_vla_ros.control.tally import SafetyTally
+from dream_vla_ros.embodiment import StateSource as StateSourceKind
 from dream_vla_ros.nodes.adapters import Adapter, AdapterError, make_adapters
 from dream_vla_ros.nodes.controller.loop import FixedRateLoop
 from dream_vla_ros.nodes.controller.messages import diagnostics, state_to_msg
@@ -95,7 +96,10 @@ class ControllerNode(Node):
         self._subscribe(ActionChunkMsg, "teleop/action_chunk", self._on_chunk, QoSProfile(depth=_DEPTH))
         self._subscribe(ActiveGoal, "teleop/active_goal", self._on_human_goal, QoSProfile(depth=_DEPTH))
         # Only one may publish on these: a second one would pull the arm to and fro.
-        self._single = [self.resolve_topic_name(name) for name in ("action_chunk", "active_goal")]
+        single = ["action_chunk", "active_goal"]
+        if self._embodiment.state.source is StateSourceKind.POSE_TOPIC:
+            single.append(self._embodiment.state.pose_topic)
+        self._single = [self.resolve_topic_name(name) for name in single]
         if self._settings.dead_man_topic:
             self._subscribe(Bool, self._settings.dead_man_topic, self._on_dead_man, qos_profile_sensor_data)
         self._stop_topic = EmergencyStopTopic(
@@ -173,10 +177,9 @@ class ControllerNode(Node):
             self._controller.heartbeat(msg.active, uuid_from_msg(msg.goal_id), now_ns, human=human)
             after = self._controller.goal_id
         if after != before:
+            words = "handed back" if human and not msg.active else msg.instruction
             self.get_logger().info(
-                "no goal is active"
-                if after is None
-                else f"goal {after.hex()}: {msg.instruction or 'handed back'}"
+                "no goal is active" if after is None else f"goal {after.hex()}: {words}".rstrip(": ")
             )
 
     def _on_dead_man(self, msg: Bool) -> None:
