@@ -24,6 +24,7 @@ from dream_vla_ros.policy.frames import MissingInputError
 
 COLOURS = ("red", "blue", "green")
 PATIENCE_S = 0.3
+LONG_PATIENCE_S = 60.0
 
 
 class Robot:
@@ -39,6 +40,7 @@ class Robot:
         self.instructions = []
         self.questions = []
         self.blind = False
+        self.blind_looks = 0
         self.looked_for_newer_than = []
         self.now = 1000
 
@@ -48,7 +50,8 @@ class Robot:
 
     def look(self, newer_than_ns):
         self.looked_for_newer_than.append(newer_than_ns)
-        if self.blind:
+        self.blind_looks -= 1
+        if self.blind or self.blind_looks >= 0:
             raise MissingInputError("no image on 'camera'")
         self.now += 10
         return Observation((), self.now)
@@ -70,9 +73,9 @@ def robot():
     return Robot()
 
 
-def engine_of(robot, mind=None, **parameters):
+def engine_of(robot, mind=None, patience_s=PATIENCE_S, **parameters):
     settings = PlannerParameters(**parameters)
-    return PlannerEngine(mind or OracleMind(robot), robot, lambda: settings, lambda: robot.now, PATIENCE_S)
+    return PlannerEngine(mind or OracleMind(robot), robot, lambda: settings, lambda: robot.now, patience_s)
 
 
 def task(words="", *predicates, **more):
@@ -173,9 +176,19 @@ def test_blindness_ends_the_task_only_when_it_lasts(robot):
     assert "camera" in result.message
     assert time.monotonic() - started >= PATIENCE_S
 
-    threading.Timer(0.1, lambda: setattr(robot, "blind", False)).start()
-    result, _ = execute(robot, task("", "(on red blue)"))
+    robot.blind, robot.blind_looks = False, 4
+    result, _ = execute(robot, task("", "(on red blue)"), patience_s=LONG_PATIENCE_S)
     assert result.code is TaskCode.GOAL_REACHED
+    assert robot.blind_looks < 0
+
+
+def test_a_question_waits_for_images_as_a_task_does(robot):
+    robot.blind_looks = 4
+    (answer,) = engine_of(robot, patience_s=LONG_PATIENCE_S).answer([], ["(on red blue)"], "")
+    assert answer.code is AnswerCode.NO
+    robot.blind = True
+    with pytest.raises(MissingInputError, match="camera"):
+        engine_of(robot).answer([], ["(on red blue)"], "")
 
 
 def test_plans_are_made_without_acting(robot):

@@ -58,6 +58,9 @@ def test_a_second_signal_changes_nothing():
         return node
 
     assert run_node("twice", make, serve, []) == 0
+    # Nor does one in the last moments of the process.
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @pytest.mark.parametrize("error", [ParameterError("rate: must be positive"), OSError("no such device")])

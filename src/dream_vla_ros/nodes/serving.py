@@ -60,3 +60,6 @@ def run_node(
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
+        # Python takes its handlers away before the process is gone: a second signal would kill it in between.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)

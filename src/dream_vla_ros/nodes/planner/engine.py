@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -18,7 +19,7 @@ from dream_vla_ros.planning.errors import PlanningError
 from dream_vla_ros.planning.executor import ActionExecutor
 from dream_vla_ros.planning.goals import GoalCheck, PredicateGoal, WordGoal
 from dream_vla_ros.planning.grammar import plan_grammar
-from dream_vla_ros.planning.interfaces import Execution
+from dream_vla_ros.planning.interfaces import Execution, Observation
 from dream_vla_ros.planning.library import load_domain
 from dream_vla_ros.planning.outcomes import Answer, TaskCode, TaskInterrupted, TaskResult
 from dream_vla_ros.planning.problem import check_atom
@@ -27,9 +28,11 @@ from dream_vla_ros.planning.terms import GroundAction, parse_literal
 from dream_vla_ros.planning.transition import transition_model
 from dream_vla_ros.planning.vlm_grounder import VlmGrounder
 from dream_vla_ros.planning.vlm_planner import VlmPlanner
+from dream_vla_ros.policy.frames import MissingInputError
 
 # A question waits at most this long for a model that is writing a plan.
 _TURN_S = 20.0
+_LOOK_AGAIN_S = 0.02
 
 R = TypeVar("R", TaskResult, "PlanResult")
 
@@ -83,7 +86,7 @@ class PlannerEngine:
 
         :param domain: Of the predicates; empty for the node's default.
         :raises PlanningError: If a predicate does not exist or nothing can be answered.
-        :raises MissingInputError: If nothing is seen, naming what is missing.
+        :raises MissingInputError: If nothing is seen for as long as images may be missing, naming what is.
         """
         if not questions and not predicates:
             raise PlanningError("nothing was asked: give questions, predicates or both")
@@ -101,12 +104,23 @@ class PlannerEngine:
                 if not literal.positive:
                     raise PlanningError(f"{literal}: ask for {literal.atom}, without the not")
             asker = self._mind.asker(scene, thresholds(parameters))
-            observation = self._senses.look(0)
+            observation = self._look()
             by_words = asker.ask(list(questions), observation) if questions else []
             by_atom = asker.ground([literal.atom for literal in literals], observation) if literals else []
             return [*by_words, *by_atom]
         finally:
             self._thinking.end()
+
+    def _look(self) -> Observation:
+        """Look; wait for what is too old or missing at this moment, but not for longer than a task would."""
+        deadline = time.monotonic() + self._sight_patience_s
+        while True:
+            try:
+                return self._senses.look(0)
+            except MissingInputError:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(_LOOK_AGAIN_S)
 
     def execute(self, run: TaskRun, carry_out: CarryOut, report: Report) -> TaskResult:
         """Plan a task and carry it out.
