@@ -53,6 +53,11 @@ class Condition:
         """Whether it changes what the simulation node cannot be asked to change."""
         return self.variation != MODEST_VARIATION
 
+    @property
+    def strange_colours(self) -> int:
+        """How many blocks have colours that no task of the demonstrations has."""
+        return max(self.num_blocks - len(CLOSED_COLOURS), 0)
+
     def phrases(self, task: Task) -> tuple[str, ...]:
         """Return all ways to ask for a task."""
         if not self.new_words:
@@ -62,11 +67,10 @@ class Condition:
 
     def dressed(self, task: Task, rng: np.random.Generator) -> Task:
         """Return the task with as many colours as there are blocks; a fifth is one that no task names."""
-        missing = self.num_blocks - len(CLOSED_COLOURS)
-        if missing <= 0:
+        if not self.strange_colours:
             return task
         others = [colour for colour in OPEN_COLOURS if colour not in CLOSED_COLOURS]
-        extra = [str(colour) for colour in rng.choice(others, missing, replace=False)]
+        extra = [str(colour) for colour in rng.choice(others, self.strange_colours, replace=False)]
         return replace(task, colours=(*CLOSED_COLOURS, *extra))
 
 

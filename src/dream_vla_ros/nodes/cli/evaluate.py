@@ -1,8 +1,8 @@
 """Try a checkpoint on the simulated tabletop, as often as it takes to know.
 
-Seeded closed-loop tries through the real policy and controller code, in simulated time and without DDS. A
-try succeeds when what the words ask for holds for a second; it ends when the policy settles or the time is
-up. Intervals are Wilson's of 95 %.
+Seeded closed-loop tries through the real policy and controller code, in simulated time and without DDS; with
+--real-time through the real nodes. A try succeeds when what the words ask for holds for a second; it ends
+when the policy settles or the time is up. Intervals are Wilson's of 95 %.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--time-limit", type=float, default=20.0, metavar="S", help="of a try (default: %(default)s s)"
     )
     parser.add_argument("--latency", type=float, default=0.1, metavar="S", help="of a prediction [s]")
+    parser.add_argument("--real-time", action="store_true", help="through the real nodes, at their own speed")
     parser.add_argument("--workers", type=_count, default=1, help="processes to share the tries")
     parser.add_argument("--out", type=Path, help="file for one JSON line per try")
     parser.add_argument("--videos", type=Path, metavar="FOLDER", help="write videos of failures")
@@ -99,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out is not None:
         save_records(arguments.out, records)
     print(obedience_table(records) if plan.wrong else success_table(records))
-    if arguments.videos is not None:
+    if arguments.videos is not None and not arguments.real_time:
         _film(arguments, checkpoint, plan, records)
     return 0
 
@@ -110,6 +111,10 @@ def _tried(
     def show(done: int, total: int, last: dict[str, Any]) -> None:
         progress.show(f"tried {done} of {total}: {last['instruction']}")
 
+    if arguments.real_time:
+        from dream_vla_ros.nodes.evaluation import evaluate_in_real_time
+
+        return evaluate_in_real_time(checkpoint, plan, progress=show)
     from dream_vla_ros.embodiment import Embodiment
     from dream_vla_ros.training.evaluation import evaluate
 
