@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -152,9 +152,10 @@ def write_answers(model: DreamVLAForActionPrediction, folder: Path, lora: LoraSe
     base: dict[str, Tensor] = {}
     for name, module in model.named_modules():
         if isinstance(module, BaseTunerLayer):
-            ((down, up),) = ((module.lora_A[key], module.lora_B[key]) for key in module.lora_A)
-            layers[name] = (down.weight, up.weight)
-            base[name] = module.get_base_layer().weight
+            adapters: Any = module
+            (key,) = adapters.lora_A
+            layers[name] = (adapters.lora_A[key].weight, adapters.lora_B[key].weight)
+            base[name] = cast(Tensor, module.get_base_layer().weight)
     if not layers:
         raise TrainingError("the model has no adapters to write")
     whole = {name: model.get_parameter(name) for name in _WORDS}

@@ -24,7 +24,7 @@ from dream_vla_ros.planning.transition import transition_model
 from dream_vla_ros.sim.appearance import CLOSED_COLOURS, MODEST_VARIATION, Variation
 from dream_vla_ros.sim.arm import MAX_FINGER_TRAVEL_M
 from dream_vla_ros.sim.environment import TabletopEnv
-from dream_vla_ros.sim.goals import Direction, Lifted, Pushed, Stacked
+from dream_vla_ros.sim.goals import Direction, Goal, Lifted, Pushed, Stacked
 from dream_vla_ros.sim.layout import InitialStates, Layout
 from dream_vla_ros.sim.rollout import run_episode
 from dream_vla_ros.sim.state import TableState
@@ -157,11 +157,6 @@ def tables_of(samples: Samples) -> list[TableState]:
     ]
 
 
-def colours_of(table: TableState) -> list[str]:
-    """Return which blocks are on a table."""
-    return list(table.blocks)
-
-
 def _table(blocks: NDArray[np.float32], state: NDArray[np.float32]) -> TableState:
     hand = state[:3].astype(np.float64)
     places: Mapping[str, Pose] = {
@@ -182,13 +177,16 @@ def _draw_task(layout: Layout, rng: np.random.Generator, limit_s: float) -> Task
         by_kind.setdefault(action.name.partition("-")[0], []).append(action)  # both pushes are one kind
     actions = by_kind[str(rng.choice(sorted(by_kind)))]
     action = actions[int(rng.integers(len(actions)))]
-    goal = {
-        "pick-up": lambda block: Lifted(block),
-        "put-on": lambda block, base: Stacked(block, base),
-        "push-left": lambda block: Pushed(block, Direction.LEFT),
-        "push-right": lambda block: Pushed(block, Direction.RIGHT),
-    }[action.name](*action.arguments)
-    return LaidOutTask(goal, layout=layout, time_limit_s=limit_s)
+    return LaidOutTask(_goal_of(action), layout=layout, time_limit_s=limit_s)
+
+
+def _goal_of(action: GroundAction) -> Goal:
+    if action.name == "put-on":
+        return Stacked(*action.arguments)
+    (block,) = action.arguments
+    if action.name == "pick-up":
+        return Lifted(block)
+    return Pushed(block, Direction.LEFT if action.name == "push-left" else Direction.RIGHT)
 
 
 def _moments(length: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -64,7 +64,7 @@ def run_session(actor: Actor, settings: SessionSettings, progress: ProgressLine)
             timing.camera_rate,
             _during(sent.commands, recording.goals, 1.0 / timing.control_rate),
             timing.control_rate,
-            plans,
+            None if plans is None else plans.reports,
         ),
         recording,
     )
@@ -82,7 +82,7 @@ def _carry_out_plans(plans: PlanDemo, settings: SessionSettings, progress: Progr
                 time_limit_s=settings.time_limit_s,
                 planner=planner,
             )
-            report = plans.reports[-1]
+            report = plans.reports.tasks[-1]
             for instruction, outcome in report.steps:
                 progress.end(f"  {instruction}: {outcome}")
             progress.end(f"{task}: {report.code.name.lower().replace('_', ' ')} {report.message}".rstrip())

@@ -12,7 +12,7 @@ from dream_vla_ros.report.statistics import RateStatistics, percentile
 from dream_vla_ros.report.table import number, table
 
 if TYPE_CHECKING:
-    from dream_vla_ros.nodes.demo.plan import PlanDemo
+    from dream_vla_ros.nodes.demo.plan_report import TaskReports
     from dream_vla_ros.nodes.demo.run import GoalReport
 
 # Shares of the nominal rate below which a stream counts as not working. A machine that is merely busy stays
@@ -47,7 +47,7 @@ class Summary:
     camera_rate_hz: float
     commands: RateStatistics
     command_rate_hz: float
-    plans: PlanDemo | None = None
+    plans: TaskReports | None = None
 
     @property
     def latencies_s(self) -> list[float]:
