@@ -26,7 +26,7 @@ from dream_vla_ros.nodes.client.robot import DreamVLA
 from dream_vla_ros.nodes.conversions import time_from_msg, time_to_msg, uuid_from_msg
 from dream_vla_ros.nodes.outcome import Outcome
 
-pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(480)]
 
 REPOSITORY = Path(__file__).parents[2]
 TABLETOP = REPOSITORY / "config" / "tabletop.yaml"
@@ -176,7 +176,7 @@ def running(module_graph, checkpoint):
 @pytest.fixture
 def world(running):
     running.relay.faults = Faults()
-    running.robot.wait_until_ready(150.0)
+    running.robot.wait_until_ready(300.0)
     assert running.graph.call(Trigger, "sim/reset").success
     begin = len(running.commands)
     yield running
