@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import av
+import cv2
 import numpy as np
 import pytest
+from av.video.reformatter import Interpolation, VideoReformatter
 
 from dream_vla_ros.data.errors import DatasetError
-from dream_vla_ros.data.video import Codec, VideoSettings, VideoWriter, as_fraction, join, read_video
+from dream_vla_ros.data.video import (
+    Codec,
+    VideoSettings,
+    VideoWriter,
+    as_fraction,
+    join,
+    read_video,
+    yuv420,
+)
 
 
 def frames(count: int, start: int = 0) -> list[np.ndarray]:
@@ -46,6 +57,19 @@ def test_joined_videos_are_one(tmp_path, codec):
 def test_the_same_frames_give_the_same_bytes(tmp_path):
     first, second = (write(tmp_path / f"{name}.mp4", frames(9)).read_bytes() for name in "ab")
     assert first == second
+
+
+@pytest.mark.parametrize("size", [(480, 640), (34, 48), (30, 18)])
+def test_colours_are_those_that_ffmpegs_scaler_would_make(size):
+    random = np.random.default_rng(0)
+    smooth = cv2.resize(random.integers(0, 256, (6, 8, 3), dtype=np.uint8), size[::-1])
+    noise = random.integers(0, 256, (*size, 3), dtype=np.uint8)
+    for image in (smooth, noise, smooth[::-1, ::-1]):
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        wanted = VideoReformatter().reformat(frame, format="yuv420p", interpolation=Interpolation.AREA)
+        difference = yuv420(image).astype(int) - wanted.to_ndarray().astype(int)
+        assert np.abs(difference).max() <= 2
+        assert np.abs(difference).mean() < 0.3
 
 
 def test_a_video_that_ends_early_is_an_error(tmp_path):

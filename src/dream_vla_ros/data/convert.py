@@ -36,7 +36,7 @@ from dream_vla_ros.embodiment import Embodiment
 
 _WORK = ".conversion"
 # Part of what decides whether work of an earlier run fits: to be changed with what is written.
-_REVISION = 1
+_REVISION = 2
 
 
 @dataclass(frozen=True)

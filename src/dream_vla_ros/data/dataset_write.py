@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -204,9 +205,17 @@ def _write_videos(
         path = target / layout.VIDEO.format(video_key=key, **layout.place(number))
         path.parent.mkdir(parents=True, exist_ok=True)
         if len(parts) == 1:
-            shutil.copyfile(parts[0], path)
+            _link(parts[0], path)
         else:
             join(parts, path)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name; copy it where the file system has none."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _write_tasks(tasks: Sequence[str], target: Path) -> None:
