@@ -9,7 +9,7 @@ from launch.event_handlers import OnProcessStart
 from launch_ros.actions import Node
 
 from dream_vla_ros.embodiment import Embodiment
-from dream_vla_ros.nodes.launching import BRINGUP, Given, declare
+from dream_vla_ros.nodes.launching import BRINGUP, Given, declare, large_images
 from dream_vla_ros.nodes.resources import robot_config, share_folder
 
 
@@ -46,7 +46,7 @@ def launch_nodes(context):
         joystick = [("joy", "spacenav/joy")] if given["teleop"] == "spacemouse" else []
         others.append(node("teleop", common | {"joy.device": given["teleop"]}, remappings=joystick))
     if given.truth("visualizer") or given.truth("rviz"):
-        others.append(node("visualizer", common))
+        others.append(node("visualizer", common, additional_env=large_images()))
     if given.truth("rviz"):
         others.append(rviz(given, config, common))
     # The one that holds the arm comes first.
@@ -73,13 +73,18 @@ def policy(given, managed, node):
 def rviz(given, config, common):
     """Return RViz, in the robot's namespace and base frame, so that relative topics are the robot's."""
     layout = str(share_folder() / "config" / "rviz" / "dream_vla.rviz")
+    embodiment = Embodiment.from_file(config)
     return Node(
         package="rviz2",
         executable="rviz2",
         name="rviz",
         namespace=given["namespace"],
         parameters=[common],
-        arguments=["-d", layout, "-f", Embodiment.from_file(config).frames.base],
+        arguments=["-d", layout, "-f", embodiment.frames.base],
+        remappings=[
+            ("robot_description", embodiment.state.robot_description_topic),
+            ("target_pose", embodiment.output.target_pose_topic),
+        ],
         output="screen",
     )
 

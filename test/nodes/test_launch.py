@@ -27,7 +27,7 @@ from launch_ros.actions import Node
 from dream_vla_msgs.msg import ControllerState
 from dream_vla_ros.nodes.cli import main as cli
 from dream_vla_ros.nodes.client.robot import DreamVLA, NotReadyError, Outcome
-from dream_vla_ros.nodes.launching import BRINGUP
+from dream_vla_ros.nodes.launching import BRINGUP, large_images
 
 LAUNCH = Path(__file__).parents[2] / "launch"
 FILES = ("bringup", "franka", "tabletop", "widowx")
@@ -204,6 +204,16 @@ def test_arguments_reach_the_nodes_they_are_for():
     # What is not given stays as the parameter file says.
     assert "blending" not in nodes_of()["controller"]
     assert "checkpoint" not in nodes_of()["policy"]
+
+
+def test_the_visualizer_has_shared_memory_for_large_images_unless_the_user_chose_otherwise(monkeypatch):
+    monkeypatch.delenv("FASTRTPS_DEFAULT_PROFILES_FILE", raising=False)
+    monkeypatch.delenv("FASTDDS_DEFAULT_PROFILES_FILE", raising=False)
+    profiles = large_images()
+    assert set(profiles) == {"FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"}
+    assert all(Path(profile).is_file() for profile in profiles.values())
+    monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "/mine.xml")
+    assert large_images() == {}
 
 
 def test_an_unknown_robot_is_refused_with_those_there_are():

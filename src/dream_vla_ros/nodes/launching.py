@@ -10,6 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dream_vla_ros.nodes.resources import share_folder
+
+# Fast DDS before version 3 (Jazzy), and from then on (Kilted).
+_PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 # The simulation wants the other half of the processor.
 _HALF_THREADS = str(max((os.cpu_count() or 2) // 2, 1))
 
@@ -98,6 +102,14 @@ def declare(arguments: Iterable[Argument]) -> list[Any]:
         DeclareLaunchArgument(argument.name, default_value=argument.default, description=argument.description)
         for argument in arguments
     ]
+
+
+def large_images() -> dict[str, str]:
+    """Return the environment of a node that publishes large images; a profile of the user's own stays."""
+    if any(name in os.environ for name in _PROFILE_VARIABLES):
+        return {}
+    profile = str(share_folder() / "config" / "fastdds_cameras.xml")
+    return dict.fromkeys(_PROFILE_VARIABLES, profile)
 
 
 class Given:
