@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dream_vla_ros.model import CheckpointError, DreamVL, DreamVLAForActionPrediction
+from dream_vla_ros.model.checkpoint import HEADS
 
 HEAD = "action_head--latest_checkpoint.pt"
 NOISY = "noisy_action_projector--latest_checkpoint.pt"
@@ -16,8 +17,10 @@ PROPRIO = "proprio_projector--latest_checkpoint.pt"
 
 @pytest.fixture
 def folder(make_checkpoint, tmp_path):
-    """A flow-matching checkpoint that a test may damage."""
-    return shutil.copytree(make_checkpoint(), tmp_path / "checkpoint")
+    """A flow-matching checkpoint in the published layout alone, which a test may damage."""
+    copy = shutil.copytree(make_checkpoint(), tmp_path / "checkpoint")
+    (copy / HEADS).unlink()
+    return copy
 
 
 def read(folder, objective="flow_matching", **arguments):

@@ -10,6 +10,7 @@ import pytest
 
 from dream_vla_ros.embodiment import Camera, ProprioLayout
 from dream_vla_ros.model import DreamVLAForActionPrediction
+from dream_vla_ros.model.checkpoint import HEADS
 from dream_vla_ros.policy.fit import check_fit
 from dream_vla_ros.policy.policy import PolicyError
 
@@ -74,7 +75,7 @@ def test_another_proprio_layout_is_refused(checkpoint, tabletop):
 
 
 def test_checkpoint_without_proprio_is_refused_where_the_robot_gives_it(checkpoint, tabletop):
-    for path in checkpoint.glob("proprio_projector--*"):
+    for path in (*checkpoint.glob("proprio_projector--*"), checkpoint / HEADS):
         path.unlink()
     with pytest.raises(PolicyError, match=r"no proprio_projector.*set proprio\.layout to none"):
         check(checkpoint, tabletop)

@@ -16,6 +16,7 @@ from training_sets import write_dataset
 
 from dream_vla_ros.embodiment import Embodiment
 from dream_vla_ros.model import DreamVLAForActionPrediction
+from dream_vla_ros.model.checkpoint import HEADS
 from dream_vla_ros.model.objective import Objective
 from dream_vla_ros.policy.dream_vla import DreamVLAPolicy
 from dream_vla_ros.policy.policy import warm_up_observation
@@ -106,7 +107,7 @@ def test_a_base_checkpoint_gets_new_heads(plan, checkpoints, tmp_path):
     base = tmp_path / "base"
     base.mkdir()
     for path in checkpoints().iterdir():
-        if not path.name.endswith(".pt") and path.name != "dataset_statistics.json":
+        if path.suffix != ".pt" and path.name not in (HEADS, "dataset_statistics.json"):
             (base / path.name).symlink_to(path)
     told = []
     assert finetune(replace(plan, checkpoint=base), told.append)

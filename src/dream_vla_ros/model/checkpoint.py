@@ -25,9 +25,13 @@ WEIGHTS_INDEX = "model.safetensors.index.json"
 STATISTICS = "dataset_statistics.json"
 ADAPTER = "lora_adapter"
 COMPONENTS = ("action_head", "noisy_action_projector", "proprio_projector")
+HEADS = "heads.safetensors"
+"""The components once more without pickle, read where their .pt files are not. The published code looks for
+names with a component and ``checkpoint`` in them, transformers for ``model*.safetensors``."""
 DISTRIBUTED_PREFIX = "module."
 OUTPUT_WEIGHT, EMBEDDING_WEIGHT = "lm_head.weight", "model.embed_tokens.weight"
 Module = TypeVar("Module", bound=nn.Module)
+_CPU = torch.device("cpu")
 SHOWN_NAMES = 5  # tensors named in one message; a wrong config misses hundreds
 
 
@@ -118,9 +122,9 @@ def load_parts(
                 f"{path} has no noisy_action_projector--*_checkpoint.pt, which objective "
                 f"{objective.value!r} needs"
             )
-        parts["noisy_action_projector"] = load_token_projector(file, width, 1)
+        parts["noisy_action_projector"] = load_token_projector(file, width, 1, name="noisy_action_projector")
     if (file := find_component(path, "proprio_projector")) is not None:
-        parts["proprio_projector"] = load_token_projector(file, width)
+        parts["proprio_projector"] = load_token_projector(file, width, name="proprio_projector")
     return parts
 
 
@@ -136,7 +140,7 @@ def load_action_head(folder: Path, objective: str, hidden_size: int) -> ActionHe
             "base checkpoint (only the objectives discrete and discrete_diffusion run from it), or the "
             "fine-tuned head was not copied along"
         )
-    tensors = _read_component(file)
+    tensors = _read_component(file, "action_head")
     prefix = HEAD_PREFIX[objective]
     weights = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
     if not weights:
@@ -158,13 +162,16 @@ def load_action_head(folder: Path, objective: str, hidden_size: int) -> ActionHe
     return head
 
 
-def load_token_projector(file: Path, hidden_size: int, input_width: int | None = None) -> TokenProjector:
-    """Read a `noisy_action_projector--*` or `proprio_projector--*` file.
+def load_token_projector(
+    file: Path, hidden_size: int, input_width: int | None = None, *, name: str = ""
+) -> TokenProjector:
+    """Read a `noisy_action_projector--*` or `proprio_projector--*` file, or one of them from `HEADS`.
 
     :param input_width: numbers that make one token, if known; else as the file has it.
+    :param name: which of the components; needed for `HEADS` only.
     :raises CheckpointError: if it is damaged or belongs to another model.
     """
-    weights = _read_component(file)
+    weights = _read_component(file, name)
     projector = _fill(
         lambda: TokenProjector(weights["fc1.weight"].shape[1], weights["fc1.weight"].shape[0]), weights, file
     )
@@ -177,7 +184,7 @@ def load_token_projector(file: Path, hidden_size: int, input_width: int | None =
 
 
 def find_component(folder: Path, name: str) -> Path | None:
-    """Return the one `<name>--*.pt` of a folder; None if there is none.
+    """Return the one `<name>--*.pt` of a folder, else `HEADS` if it holds that component; None if neither.
 
     :raises CheckpointError: if there are several.
     """
@@ -187,7 +194,11 @@ def find_component(folder: Path, name: str) -> Path | None:
             f"{folder} has {len(files)} files {name}--*.pt ({', '.join(f.name for f in files)}): keep the "
             "one to use"
         )
-    return files[0] if files else None
+    if files:
+        return files[0]
+    heads = folder / HEADS
+    held = heads.exists() and any(key.startswith(f"{name}.") for key, _ in _read_tensors(heads, None, _CPU))
+    return heads if held else None
 
 
 def _weight_files(folder: Path) -> Iterator[tuple[Path, list[str] | None]]:
@@ -239,8 +250,12 @@ def _read_tensors(file: Path, names: list[str] | None, device: torch.device) -> 
         raise CheckpointError(f"{file} is damaged or no safetensors file: {error}") from error
 
 
-def _read_component(file: Path) -> dict[str, Tensor]:
+def _read_component(file: Path, name: str) -> dict[str, Tensor]:
     """Read a dict of tensors, without the prefix that distributed training leaves."""
+    if file.name == HEADS:
+        start = f"{name}."
+        tensors = _read_tensors(file, None, _CPU)
+        return {key.removeprefix(start): tensor for key, tensor in tensors if key.startswith(start)}
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # unpickling damaged files raises almost anything

@@ -17,6 +17,7 @@ from .checkpoint import (
     COMPONENTS,
     DISTRIBUTED_PREFIX,
     EMBEDDING_WEIGHT,
+    HEADS,
     OUTPUT_WEIGHT,
     STATISTICS,
     WEIGHTS,
@@ -49,6 +50,8 @@ def save_checkpoint(
 ) -> Path:
     """Write a whole fine-tuned checkpoint: config, weights, heads, statistics, tokenizer.
 
+    Heads are written twice: as the published code reads them, and as safetensors.
+
     :param like: the folder whose `config.json` and tokenizer files are taken along; code is not.
     :param step: what the heads' file names carry.
     :param shard_bytes: largest safetensors file.
@@ -69,11 +72,16 @@ def save_checkpoint(
         weights.pop(OUTPUT_WEIGHT, None)
         assert EMBEDDING_WEIGHT in weights
     save_weights(weights, folder, shard_bytes)
+    heads: dict[str, Tensor] = {}
+    (folder / HEADS).unlink(missing_ok=True)
     for name in COMPONENTS:
         if isinstance(part := getattr(model, name), nn.Module):
             prefix = HEAD_PREFIX[model.objective.value] if name == "action_head" else ""
             state = {f"{DISTRIBUTED_PREFIX}{prefix}{key}": t.detach() for key, t in part.state_dict().items()}
             torch.save(state, folder / f"{name}--{step}_checkpoint.pt")
+            heads |= {f"{name}.{key.removeprefix(DISTRIBUTED_PREFIX)}": t for key, t in state.items()}
+    if heads:
+        _save_readable({key: tensor.contiguous() for key, tensor in heads.items()}, folder / HEADS)
     return folder
 
 

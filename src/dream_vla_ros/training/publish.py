@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from dream_vla_ros.model.checkpoint import COMPONENTS, open_folder
+from dream_vla_ros.model.checkpoint import COMPONENTS, HEADS, open_folder
 from dream_vla_ros.model.checkpoint_writer import save_checkpoint, write_json
 from dream_vla_ros.model.dream_vla import DreamVLAForActionPrediction
 from dream_vla_ros.training.errors import TrainingError
@@ -155,7 +155,9 @@ def _sources(base: Path, adapter: Path) -> dict[str, Path]:
     """Return files by name: the base's weights and tokenizer, everything else as it was fine-tuned."""
     found = {path.name: path for path in base.iterdir() if path.is_file()}
     own = {
-        path.name: path for path in adapter.iterdir() if path.is_file() and ".safetensors" not in path.name
+        path.name: path
+        for path in adapter.iterdir()
+        if path.is_file() and (".safetensors" not in path.name or path.name == HEADS)
     }
     if any(_is_component(name) for name in own):
         found = {name: path for name, path in found.items() if not _is_component(name)}
@@ -163,7 +165,7 @@ def _sources(base: Path, adapter: Path) -> dict[str, Path]:
 
 
 def _is_component(name: str) -> bool:
-    return any(name.startswith(f"{part}--") for part in COMPONENTS)
+    return name == HEADS or any(name.startswith(f"{part}--") for part in COMPONENTS)
 
 
 def _mean(entries: Sequence[Mapping[str, Any]], name: str) -> str:
