@@ -106,7 +106,9 @@ class Bag:
         :returns: Number and bytes of each.
         """
         index = self.index(topic)
-        numbers = np.arange(len(index)) if which is None else np.unique(np.asarray(which, dtype=np.int64))
+        numbers = np.arange(len(index)) if which is None else np.asarray(which, dtype=np.int64)
+        if len(numbers) > 1:
+            numbers = np.unique(numbers)
         for row, data in self._read(index.places[numbers]):
             yield int(numbers[row]), data
 
@@ -123,8 +125,11 @@ class Bag:
             yield *owners[row], data
 
     def _read(self, places: Int64) -> Iterator[tuple[int, bytes]]:
-        for row in np.lexsort((places[:, 2], places[:, 1], places[:, 0])):
-            file, block, offset, size = (int(value) for value in places[row])
+        order = (
+            np.lexsort((places[:, 2], places[:, 1], places[:, 0])) if len(places) > 1 else range(len(places))
+        )
+        for row in order:
+            file, block, offset, size = places[row].tolist()
             yield int(row), _decompressed(self._files[file].read(Locator(block, offset, size)))
 
     def messages(self, topic: str, which: Sequence[int] | Int64 | None = None) -> Iterator[tuple[int, Any]]:

@@ -91,7 +91,7 @@ class VideoWriter:
         """
         if self._stream is None:
             self._stream = self._start(image.shape[0], image.shape[1])
-        frame = av.VideoFrame.from_ndarray(yuv420(image), format="yuv420p")
+        frame = av.VideoFrame.from_numpy_buffer(yuv420(image), format="yuv420p")
         frame.pts = self.frames
         frame.time_base = 1 / self._rate
         self._container.mux(self._stream.encode(frame))
@@ -126,8 +126,8 @@ def yuv420(image: RGBImage) -> npt.NDArray[np.uint8]:
     # OpenCV takes the colour of one pixel of the four; theirs together is wanted.
     quarter = cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     colours = cv2.LUT(cv2.cvtColor(quarter, cv2.COLOR_RGB2YCrCb), _LIMITED)
-    for plane, channel in zip(planes[height:].reshape(2, -1), (2, 1), strict=True):
-        plane[:] = colours[:, :, channel].reshape(-1)
+    blue_and_red = planes[height:].reshape(2, height // 2, width // 2)
+    cv2.mixChannels([colours], list(blue_and_red), (2, 0, 1, 1))
     return np.asarray(planes, dtype=np.uint8)
 
 
