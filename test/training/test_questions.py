@@ -68,6 +68,18 @@ def test_questions_are_right_and_balanced():
     assert np.mean(answers) == pytest.approx(0.5, abs=0.01)
 
 
+def test_predicates_are_drawn_by_their_shares():
+    asked = draw_questions(
+        state_of(1), COLOURS, np.random.default_rng(1), 400, shares={"present": 0.0, "on": 3.0}
+    )
+    count = {
+        name: sum(q.atom is not None and q.atom.predicate == name for q in asked) for name in ("on", "clear")
+    }
+    assert all(question.atom is not None for question in asked)
+    assert count["on"] > 2 * count["clear"] > 0
+    assert sum(question.answer for question in asked) == 200
+
+
 def test_a_missing_block_is_asked_for_too():
     questions = draw_questions(state_of(1), COLOURS[:3], np.random.default_rng(1), 200)
     asked = {question.text: question.answer for question in questions if question.atom is None}

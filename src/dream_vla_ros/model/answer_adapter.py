@@ -49,7 +49,7 @@ def save_answer_adapter(
         tensors |= {name + DOWN: down.to(dtype), name + UP: up.to(dtype), name + MARK: _mark(base[name])}
     path = folder / FILE_NAME
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(kept, path, metadata={"format": "pt", _SCALE: repr(float(scale))})
+    save_file(kept, path, metadata={_SCALE: repr(float(scale))})
     path.chmod(0o644)
     return path
 

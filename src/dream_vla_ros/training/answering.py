@@ -13,7 +13,7 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -57,14 +57,19 @@ class AnswerPlan:
     :param scenes: Rendered for it; see :class:`SceneRecipe`.
     :param demonstration_share: Share of the scenes that are drawn from demonstrations where those are given.
     :param questions: About each scene of a batch.
+    :param shares: Weights of predicates among them: what is there is learned in some hundred steps, what lies
+        directly on the table last.
     :param lora: Alpha equal to the rank: the products count as they are.
     :param training: ``batch_size`` counts scenes.
     """
 
     embodiment: Path = ROOT / "config" / "tabletop.yaml"
     scenes: SceneRecipe = field(default_factory=lambda: SceneRecipe(episodes=1500))
-    demonstration_share: float = 0.3
+    demonstration_share: float = 0.2
     questions: int = 12
+    shares: Mapping[str, float] = field(
+        default_factory=lambda: {"present": 0.3, "holding": 0.5, "on": 1.5, "ontable": 2.0}
+    )
     lora: LoraSettings = field(default_factory=lambda: LoraSettings(rank=32, alpha=32))
     augmentation: Augmentation = field(default_factory=lambda: Augmentation(1.0, 0.08, 0.1, 0.1, 0.0))
     training: TrainSettings = field(
@@ -128,6 +133,7 @@ def train_answers(
             processor,
             plan.augmentation,
             questions=plan.questions,
+            shares=plan.shares,
         ),
         MixedOrder(groups, shares, settings.batch_size, settings.seed),
         settings,

@@ -6,7 +6,7 @@ one place to its left, as everywhere in Dream.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,6 +89,7 @@ class AnswerFeeder:
     :param stores: Demonstrations or scenes with the label of blocks.
     :param maker: Of the same model.
     :param questions: Asked about each scene.
+    :param shares: Weights of predicates among them; see :func:`draw_questions`.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class AnswerFeeder:
         augmentation: Augmentation,
         *,
         questions: int = 12,
+        shares: Mapping[str, float] | None = None,
     ) -> None:
         self._stores = stores
         self._ends = np.cumsum([len(store) for store in stores])
@@ -106,6 +108,7 @@ class AnswerFeeder:
         self._processor = processor
         self._augmentation = augmentation
         self._questions = questions
+        self._shares = shares
         self._prompts: dict[tuple[str, int, int], Tensor] = {}
 
     def __call__(
@@ -123,7 +126,9 @@ class AnswerFeeder:
             first = int(self._ends[store - 1]) if store else 0
             sample = self._stores[store].take([int(index) - first])
             (table,) = tables_of(sample)
-            asked = draw_questions(symbols(table), list(table.blocks), rng, self._questions)
+            asked = draw_questions(
+                symbols(table), list(table.blocks), rng, self._questions, shares=self._shares
+            )
             images.append(sample.images[0])
             prompts.append([self._prompt(question.text, *sample.images.shape[1:3]) for question in asked])
             answers.append([question.answer for question in asked])

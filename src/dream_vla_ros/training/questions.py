@@ -105,7 +105,12 @@ def draw_scene(
 
 
 def draw_questions(
-    state: State, colours: Sequence[str], rng: np.random.Generator, count: int
+    state: State,
+    colours: Sequence[str],
+    rng: np.random.Generator,
+    count: int,
+    *,
+    shares: Mapping[str, float] | None = None,
 ) -> list[Question]:
     """Draw questions about a table, half of them with the answer yes where there are enough.
 
@@ -114,6 +119,8 @@ def draw_questions(
 
     :param state: What is true.
     :param colours: The blocks that are there.
+    :param shares: Weights of predicates in the draw, 1 for those not named; ``present`` is whether a block is
+        there. None draws all alike.
     """
     scene = tabletop_scene(colours)
     groups: dict[tuple[str, bool], list[Question]] = {}
@@ -134,7 +141,9 @@ def draw_questions(
         fitting = [name for name in predicates if (name, wanted) in groups]
         if not fitting:
             fitting, wanted = [name for name in predicates if (name, not wanted) in groups], not wanted
-        group = groups[str(rng.choice(fitting)), wanted]
+        weights = None if shares is None else np.array([shares.get(name, 1.0) for name in fitting])
+        share = None if weights is None else weights / weights.sum()
+        group = groups[str(rng.choice(fitting, p=share)), wanted]
         drawn.append(group[int(rng.integers(len(group)))])
     return drawn
 

@@ -3,7 +3,7 @@
 Stages, each resumed where it was cut short: expert demonstrations with recovery noise; alignment, in which
 the words for blocks learn where the blocks are; actions by flow matching, with the alignment loss kept;
 corrections, in which the policy moves the arm and the expert says what it should have done; actions again,
-with these.
+with these. With ``--answer-steps`` it then learns to answer questions, see :mod:`.answering`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from dream_vla_ros.model.statistics import DatasetStatistics
 from dream_vla_ros.model.tokenizer import with_token_ids
 from dream_vla_ros.policy.preprocessing import preprocessing_of
 from dream_vla_ros.sim.appearance import CLOSED_COLOURS
+from dream_vla_ros.training import answering
 from dream_vla_ros.training.alignment import NamedPlaces, PlaceHead, SceneHead, SightHead
 from dream_vla_ros.training.augment import Augmentation
 from dream_vla_ros.training.batches import BatchMaker
@@ -66,7 +67,7 @@ _HOW_TRIED = (
     "intervals of 95 %"
 )
 # Matrices of a network this narrow begin larger than the published 7B's, or its first steps teach nothing.
-_INITIAL_SPREAD = 0.05
+INITIAL_SPREAD = 0.05
 
 
 @dataclass(frozen=True)
@@ -194,8 +195,8 @@ def fresh_model(plan: Plan, store: SampleStore) -> DreamVLAForActionPrediction:
     """Make the model with random weights and the statistics of the demonstrations."""
     config = with_token_ids(DreamConfig.from_folder(plan.layout), plan.layout, for_actions=True)
     raw = dict(config.raw) | {"image_jpeg": False, "image_crop_area": plan.augmentation.crop_area}
-    raw["initializer_range"] = _INITIAL_SPREAD
-    config = replace(config, raw=raw, initializer_range=_INITIAL_SPREAD)
+    raw["initializer_range"] = INITIAL_SPREAD
+    config = replace(config, raw=raw, initializer_range=INITIAL_SPREAD)
     statistics = tabletop_statistics(plan.layout, store)
     return random_model(
         config,
@@ -244,6 +245,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--evaluate", type=int, default=50, metavar="N", help="tries of each kind of task for the model card"
     )
+    parser.add_argument(
+        "--answer-steps", type=int, default=0, metavar="N", help="then teach it to answer questions"
+    )
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     plan = _plan(arguments)
@@ -256,7 +260,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.work / DEMONSTRATIONS,
         plan.demonstrations,
         embodiment,
-        _preprocessing(plan),
+        images_of(plan),
         workers=arguments.processes,
         progress=lambda done, total: print(f"demonstrations: {done} of {total} shards", flush=True),
     )
@@ -271,7 +275,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 arguments.work / DEMONSTRATIONS,
                 plan.corrections,
                 embodiment,
-                _preprocessing(plan),
+                images_of(plan),
                 workers=arguments.processes,
                 progress=lambda done, total: print(f"corrections: {done} of {total} shards", flush=True),
                 name="own",
@@ -287,6 +291,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n".join(told))
         publish_stages(plan, arguments.work, arguments.out, (*told, _HOW_TRIED))
     print(f"wrote {arguments.out}")
+    if arguments.answer_steps:
+        steps, folder = str(arguments.answer_steps), str(arguments.work / DEMONSTRATIONS)
+        options = ["--steps", steps, "--demonstrations", folder, "--processes", str(arguments.processes)]
+        return answering.main([str(arguments.out), "--work", str(arguments.work), *options])
     return 0
 
 
@@ -337,7 +345,8 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     )
 
 
-def _preprocessing(plan: Plan) -> Preprocessing:
+def images_of(plan: Plan) -> Preprocessing:
+    """Return what is done to camera images."""
     raw = json.loads((plan.layout / "config.json").read_text(encoding="utf-8"))
     return replace(preprocessing_of(raw, str(plan.layout)), jpeg=False, crop_area=plan.augmentation.crop_area)
 
