@@ -15,6 +15,8 @@ from dream_vla_ros.geometry import Array
 
 _DPI = 110
 _INK, _LIGHT = "#1f4e79", "#c55a11"
+# A tenth of a millimetre, or the like: an axis drawn finer shows the noise of an arm that stands still.
+_LEAST_SPAN = 1e-4
 _MOST_LINES = 40
 
 
@@ -51,6 +53,10 @@ def series(views: Sequence[View], path: Path) -> None:
         for row, (name, values, colour) in enumerate(numbers):
             axes = figure.add_subplot(rows, len(shown), row * len(shown) + column + 1)
             axes.step(view.stamps_s, values, where="post", color=colour, linewidth=0.9)
+            if len(values) and np.ptp(values) < _LEAST_SPAN:
+                middle = float(np.mean(values))
+                axes.set_ylim(middle - _LEAST_SPAN / 2.0, middle + _LEAST_SPAN / 2.0)
+            axes.ticklabel_format(axis="y", useOffset=False)
             axes.set_ylabel(name.replace(" ", "\n"), fontsize=7, rotation=0, ha="right", va="center")
             axes.yaxis.set_label_coords(-0.14, 0.5)
             _plain(axes)
