@@ -14,11 +14,13 @@ import torch
 from dream_vla_ros.model.checkpoint import COMPONENTS, HEADS, open_folder
 from dream_vla_ros.model.checkpoint_writer import save_checkpoint, write_json
 from dream_vla_ros.model.dream_vla import DreamVLAForActionPrediction
+from dream_vla_ros.training.curves import write_curves
 from dream_vla_ros.training.errors import TrainingError
 from dream_vla_ros.training.lora import fold, has_adapters, load_adapter, save_adapter
 from dream_vla_ros.training.metrics import METRICS, read_metrics
 
 CARD = "README.md"
+CURVES = "curves.png"
 TRAINING = "training_config.json"
 EMBODIMENT = "embodiment.yaml"
 _ROWS = 12
@@ -74,6 +76,7 @@ def publish(
     for name, folder in about.stages:
         if (folder / METRICS).exists():
             shutil.copyfile(folder / METRICS, partial / f"{name}_{METRICS}")
+    write_curves(partial / CURVES, [(name, read_metrics(folder)) for name, folder in about.stages])
     (partial / CARD).write_text(model_card(model, about), encoding="utf-8")
     _replace(partial, out)
     return out
@@ -93,6 +96,8 @@ def model_card(model: DreamVLAForActionPrediction, about: Publication) -> str:
         f"- Statistics: {', '.join(f'`{key}`' for key in model.statistics.keys)}",
         *(f"- {note}" for note in about.notes),
     ]
+    if any(len(read_metrics(folder)) > 1 for _, folder in about.stages):
+        lines += ["", f"![Curves]({CURVES})"]
     for name, folder in about.stages:
         if entries := read_metrics(folder):
             lines += ["", f"## Curve of {name}", "", *curve_table(entries)]
@@ -130,7 +135,7 @@ def merge_adapter(base: Path, adapter: Path, out: Path, objective: str) -> Path:
         partial = out.with_name(f".{out.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         save_checkpoint(model, partial, like=together)
-        for name in (TRAINING, EMBODIMENT, CARD):
+        for name in (TRAINING, EMBODIMENT, CARD, CURVES):
             if (adapter / name).is_file():
                 shutil.copyfile(adapter / name, partial / name)
         _replace(partial, out)
