@@ -15,8 +15,8 @@ from dream_vla_ros.geometry import Array
 
 _DPI = 110
 _INK, _LIGHT = "#1f4e79", "#c55a11"
-# A tenth of a millimetre, or the like: an axis drawn finer shows the noise of an arm that stands still.
-_LEAST_SPAN = 1e-4
+# Four millimetres, or the like: an axis drawn finer shows the noise of an arm that stands still.
+_LEAST_SPAN = 4e-3
 _MOST_LINES = 40
 
 

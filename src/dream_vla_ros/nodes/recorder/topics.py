@@ -124,7 +124,7 @@ class RecorderTopics:
             durability=profile[1],
         )
 
-        def receive(data: bytes, info: Mapping[str, Any]) -> None:
+        def take(data: bytes, info: Mapping[str, Any]) -> None:
             if missed := source.gaps.missed_before(info.get("publication_sequence_number")):
                 self._miss(source, missed)
             self._on_message(source, data)
@@ -134,6 +134,8 @@ class RecorderTopics:
             if not source.gaps.countable:
                 self._miss(source, event.total_count_change)
 
+        # With two arguments the callback is told about the message as well, which its declared type leaves out.
+        receive: Any = take
         kind = message_class(source.stored.type)
         arguments: dict[str, Any] = {"raw": True}
         try:
