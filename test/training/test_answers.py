@@ -9,13 +9,21 @@ from safetensors.torch import load_file
 
 from dream_vla_ros.images import Preprocessing
 from dream_vla_ros.model.dream_vl import DreamVL
+from dream_vla_ros.model.initialize import initialize_checkpoint
 from dream_vla_ros.model.question_pack import pack_questions
 from dream_vla_ros.model.yes_no import question_messages
 from dream_vla_ros.sim.symbols import symbols
-from dream_vla_ros.training.answering import AnswerPlan, answer_model, train_answers, write_answers
+from dream_vla_ros.training.answering import (
+    AnswerPlan,
+    answer_model,
+    begin_with,
+    train_answers,
+    write_answers,
+)
 from dream_vla_ros.training.answers import AnswerFeeder, AnswerLearner
 from dream_vla_ros.training.augment import Augmentation
 from dream_vla_ros.training.batches import BatchMaker
+from dream_vla_ros.training.errors import TrainingError
 from dream_vla_ros.training.lora import LoraSettings
 from dream_vla_ros.training.questions import draw_questions
 from dream_vla_ros.training.settings import TrainSettings
@@ -122,6 +130,22 @@ def test_only_adapters_and_words_learn_and_resuming_changes_nothing(store, check
     after = torch.load(whole / "answers" / "state.pt", weights_only=True)["learner"]
     assert all("lora_" in name or "embed_tokens" in name or "lm_head" in name for name in after)
     assert any(not torch.equal(after[f"model.{n}"], p) for n, p in before.items() if f"model.{n}" in after)
+
+
+def test_a_training_may_begin_with_the_answers_of_another(checkpoint, layout, tmp_path):
+    model = answer_model(checkpoint, LORA)
+    learned = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    with torch.no_grad():
+        for parameter in learned.values():
+            parameter.normal_(std=0.1).copy_(parameter.half())  # as on disk
+    write_answers(model, checkpoint, LORA)
+    elsewhere = initialize_checkpoint(layout, tmp_path / "other", "flow_matching", seed=9)
+    other = answer_model(elsewhere, LORA)
+    begin_with(other, checkpoint)
+    own = dict(other.named_parameters())
+    assert all(torch.equal(own[name], parameter) for name, parameter in learned.items())
+    with pytest.raises(TrainingError, match="another shape"):
+        begin_with(answer_model(checkpoint, LoraSettings(rank=2, alpha=2)), checkpoint)
 
 
 def test_answering_is_learned(store, checkpoint, processor):

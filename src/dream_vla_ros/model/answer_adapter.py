@@ -64,7 +64,7 @@ def apply_answer_adapter(model: nn.Module, folder: Path) -> bool:
     path = folder / FILE_NAME
     if not path.exists():
         return False
-    scale, tensors = _read(path)
+    scale, tensors = read_answer_adapter(path)
     weights = dict(model.named_parameters())
     layers = {name.removesuffix(DOWN) for name in tensors if name.endswith(DOWN)}
     partners = {layer + end for layer in layers for end in (DOWN, UP, MARK)}
@@ -89,7 +89,12 @@ def apply_answer_adapter(model: nn.Module, folder: Path) -> bool:
     return True
 
 
-def _read(path: Path) -> tuple[float, dict[str, Tensor]]:
+def read_answer_adapter(path: Path) -> tuple[float, dict[str, Tensor]]:
+    """Read a file as it is, whatever weights it belongs to.
+
+    :returns: The scale of the matrices' products, and all tensors by name.
+    :raises CheckpointError: If it is damaged.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             scale = float((file.metadata() or {})[_SCALE])

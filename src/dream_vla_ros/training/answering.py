@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from dream_vla_ros.embodiment import Embodiment
 from dream_vla_ros.images import Preprocessing
-from dream_vla_ros.model.answer_adapter import FILE_NAME, save_answer_adapter
+from dream_vla_ros.model.answer_adapter import FILE_NAME, read_answer_adapter, save_answer_adapter
 from dream_vla_ros.model.checkpoint import COMPONENTS, EMBEDDING_WEIGHT, OUTPUT_WEIGHT
 from dream_vla_ros.model.dream_vla import DreamVLAForActionPrediction
 from dream_vla_ros.model.processor import DreamVLAProcessor
@@ -102,12 +102,31 @@ def answer_model(checkpoint: Path, lora: LoraSettings) -> DreamVLAForActionPredi
     return model
 
 
+@torch.no_grad()
+def begin_with(model: DreamVLAForActionPrediction, folder: Path) -> None:
+    """Begin with what another checkpoint of the same shape learned to answer by.
+
+    :param model: From :func:`answer_model`.
+    :raises TrainingError: If shapes differ.
+    """
+    path = folder / FILE_NAME
+    _, tensors = read_answer_adapter(path)
+    for name, parameter in model.named_parameters():
+        stored = name.replace(".default.", ".")
+        if not parameter.requires_grad:
+            continue
+        if stored not in tensors or tensors[stored].shape != parameter.shape:
+            raise TrainingError(f"{path} is of a network or of adapters of another shape ({stored})")
+        parameter.copy_(tensors[stored])
+
+
 def train_answers(
     plan: AnswerPlan,
     checkpoint: Path,
     stores: Sequence[SampleStore],
     work: Path,
     *,
+    begin: Path | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Train, from where an earlier call was cut short; then write the adapter into the checkpoint.
@@ -115,10 +134,13 @@ def train_answers(
     :param checkpoint: Folder of the trained Dream-VLA; gets the adapter.
     :param stores: Scenes, then demonstrations if there are any.
     :param work: Gets metrics and the state to resume from.
+    :param begin: Another checkpoint to take answers over from; None begins with none.
     :param stop: Asked after each step whether to save and leave.
     :returns: Whether the training is complete; only then the adapter is written.
     """
     model = answer_model(checkpoint, plan.lora)
+    if begin is not None:
+        begin_with(model, begin)
     processor = cast(DreamVLAProcessor, DreamVLAProcessor.from_pretrained(checkpoint))
     learner = AnswerLearner(model, processor)
     ends = np.cumsum([0, *(len(store) for store in stores)])
@@ -182,6 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=Path,
         help="store of demonstrations to ask about, too (out/train-tabletop/...)",
     )
+    parser.add_argument("--begin", type=Path, help="checkpoint with an adapter to begin with")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument(
         "--episodes", type=int, default=AnswerPlan().scenes.episodes, help="to take scenes of"
@@ -198,7 +221,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.train_only:
         torch.set_num_threads(1)
         folders = [arguments.work / SCENES, *filter(None, [arguments.demonstrations])]
-        train_answers(plan, arguments.checkpoint, [SampleStore(one) for one in folders], arguments.work)
+        stores = [SampleStore(one) for one in folders]
+        train_answers(plan, arguments.checkpoint, stores, arguments.work, begin=arguments.begin)
         return 0
     write_scenes(
         arguments.work / SCENES,
