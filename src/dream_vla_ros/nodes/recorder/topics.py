@@ -134,7 +134,7 @@ class RecorderTopics:
             if not source.gaps.countable:
                 self._miss(source, event.total_count_change)
 
-        # With two arguments the callback is told about the message as well, which its declared type leaves out.
+        # A callback of two arguments is told about the message as well, which the declared type leaves out.
         receive: Any = take
         kind = message_class(source.stored.type)
         arguments: dict[str, Any] = {"raw": True}
