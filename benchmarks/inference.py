@@ -212,7 +212,7 @@ def autoregressive(size: str, arguments: argparse.Namespace, machine: roofline.M
                 flow.steps,
             ),
         ]
-        results += discrete.measure("autoregressive", variants, parallel)
+        results += discrete.measure("autoregressive", variants, one_by_one.model)
     return results
 
 
@@ -242,8 +242,9 @@ def soak(size: str, arguments: argparse.Namespace) -> dict[str, float]:
 def fits(size: str, arguments: argparse.Namespace) -> str:
     """Return why a size cannot be run here; empty if it can."""
     width = getattr(torch, arguments.dtype).itemsize
-    # one model for what shares weights, one for what packs them anew
-    wanted = 2.3 * PARAMETERS[size] * width
+    # one model for what shares weights, one for what packs them anew; on a processor one more in blocks
+    models = 2.3 if torch.device(arguments.device).type == "cuda" else 3.3
+    wanted = models * PARAMETERS[size] * width
     if torch.device(arguments.device).type == "cuda":
         free = torch.cuda.mem_get_info(arguments.device)[0]
     else:

@@ -8,14 +8,17 @@ import torch
 from torch._dynamo.utils import counters
 
 from dream_vla_ros.model import DreamVLAForActionPrediction, ModelInputError, Objective, PreviousChunk
+from dream_vla_ros.model.blocked import BlockedLinear, can_block
 from dream_vla_ros.model.inference_settings import InferenceSettings
-from dream_vla_ros.model.quantized import WeightOnlyLinear, pack_linears
+from dream_vla_ros.model.packed_linear import pack_linears
+from dream_vla_ros.model.quantized import WeightOnlyLinear
 
 ROUNDING = 2e-5  # float32 in another order of operations
 SWITCHES = {
     "fused weights": InferenceSettings(tables=False, remembered_prompts=0),
     "tables": InferenceSettings(fused_weights=False, remembered_prompts=0),
     "remembered prompts": InferenceSettings(fused_weights=False, tables=False),
+    "plain weights": InferenceSettings(blocked_weights=False),
     "buckets": InferenceSettings(fused_weights=False, bucket=16),
     "wide buckets": InferenceSettings(bucket=64),
     "all": InferenceSettings(),
@@ -121,13 +124,22 @@ def test_weights_are_stored_once(load):
     model = load(Objective.FLOW_MATCHING)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     storages = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    model.optimise(InferenceSettings())
+    model.optimise(InferenceSettings(blocked_weights=False))
     assert len({p.untyped_storage().data_ptr() for p in model.parameters()}) < len(storages)
     ran = {p.untyped_storage().data_ptr() for layer in model.model.running for p in layer.parameters()}
     assert ran <= {p.untyped_storage().data_ptr() for p in model.parameters()}
     after = model.state_dict()
     assert after.keys() == before.keys()
     assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+@pytest.mark.skipif(not can_block(torch.device("cpu"), torch.float32), reason="no blocks on this processor")
+def test_weights_in_blocks_are_stored_once(load):
+    model = load(Objective.FLOW_MATCHING)
+    layers = sum(p.numel() for p in model.model.layers.parameters())
+    model.optimise(InferenceSettings())
+    assert sum(p.numel() for p in model.model.layers.parameters()) < layers / 10
+    assert all(isinstance(layer.gate_up, BlockedLinear) for layer in model.model.running)
 
 
 def test_prompt_is_reused_between_steps_only_when_asked_for(load, prompts):

@@ -7,7 +7,8 @@ import torch
 
 from dream_vla_ros.model import DreamVL
 from dream_vla_ros.model.host_layers import stream_layers
-from dream_vla_ros.model.quantized import WeightOnlyLinear, pack_linears
+from dream_vla_ros.model.packed_linear import pack_linears
+from dream_vla_ros.model.quantized import WeightOnlyLinear
 
 
 @pytest.mark.parametrize("bits", [None, 8])

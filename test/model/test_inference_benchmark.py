@@ -30,7 +30,7 @@ def test_both_are_measured_on_the_same_and_agree(benchmark, tmp_path, capsys):
     rows = {(row["part"], row["objective"], row["variant"]): row for row in report["results"]}
     assert all(row["runs"] == 3 and row["median_ms"] > 0 for row in rows.values())
     exact = [row for row in rows.values() if row["exact"] and row["part"] != "autoregressive"]
-    assert len(exact) == 11
+    assert len(exact) == 12
     assert all(row["difference"] < 1e-4 for row in exact)
     rough = [row for row in rows.values() if not row["exact"] and row["part"] == "optimisations"]
     assert {row["variant"] for row in rough} >= {"prompt every 2nd step", "1 step", "int8", "bf16"}

@@ -14,7 +14,8 @@ from dream_vla_ros.model import (
     PreviousChunk,
 )
 from dream_vla_ros.model.inference_settings import InferenceSettings, Quantization
-from dream_vla_ros.model.quantized import KINDS, WeightOnlyLinear, pack_linears
+from dream_vla_ros.model.packed_linear import pack_linears
+from dream_vla_ros.model.quantized import KINDS, WeightOnlyLinear
 
 # of a product's norm; a single pair of outliers, which may carry all of it, errs by two roundings
 RELATIVE = {

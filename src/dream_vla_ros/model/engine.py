@@ -17,14 +17,16 @@ import torch
 from torch import Tensor
 
 from .action_heads import time_embedding
+from .blocked import BlockedLinear, can_block
 from .capture import Captured
 from .continuation import Continuation
 from .errors import ModelInputError
 from .fused import can_fuse, fuse
 from .inference_settings import InferenceSettings, Quantization
 from .language import PrefixCache, rotary_tables
+from .packed_linear import pack_linears
 from .prediction import PlainRunner, denoise, regress
-from .quantized import pack_linears, packer
+from .quantized import packer
 from .scene import Scene
 from .vision import Grid
 
@@ -132,12 +134,19 @@ class Engine:
         self.model = model
         self.settings = settings
         pack = packer(settings.quantization)
-        if pack is not None and (model.model.running or not can_fuse(model.model)):
+        plain = not model.model.running and can_fuse(model.model)
+        if pack is not None and not plain:
             raise ModelInputError("the model runs on other layers already; read it again to quantise it")
-        if settings.fused_weights and not model.model.running and can_fuse(model.model):
+        if plain and settings.fused_weights:
+            blocked = settings.blocked_weights and not settings.compiled
+            if pack is None and blocked and can_block(model.device, model.dtype):
+                pack = BlockedLinear
             fuse(model.model, pack)
-        if pack is not None:
-            pack_linears(model.visual.blocks, pack)
+            if pack is not None:
+                pack_linears(model.visual.blocks, pack)
+            if pack is BlockedLinear:
+                pack_linears(model.visual.merger, pack)
+                pack_linears(model.projector, pack)
         if settings.compiled:
             self._compile()
         self._plans: OrderedDict[tuple[object, ...], PromptPlan] = OrderedDict()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .language import DecoderLayer, LanguageModel, PrefixCache, Read, take
-from .quantized import Pack
+from .packed_linear import Pack
 
 
 class FusedLayer(nn.Module):
@@ -74,7 +74,8 @@ class FusedLayer(nn.Module):
         mixed = attend(q, k, v, key_mask)
         x = x + self.out(mixed.transpose(1, 2).flatten(2))
         gate, up = self.gate_up(self.mlp_norm(x)).chunk(2, dim=-1)
-        return x + self.down(self.act(gate) * up)
+        gate = self.act(gate)
+        return x + self.down(gate * up if gate.requires_grad else gate.mul_(up))
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)

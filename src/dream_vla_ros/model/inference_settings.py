@@ -32,6 +32,8 @@ class InferenceSettings:
     """Switches of inference; what is on by default changes no more than rounding.
 
     :param fused_weights: multiply query, key and value in one product, and gate and up in one.
+    :param blocked_weights: lay weights out as a processor multiplies them; without effect on a GPU, in other
+        types than float32 and where layers are compiled. The model holds them in no other form afterwards.
     :param tables: keep rotary tables and time embeddings instead of computing them at each prediction.
     :param remembered_prompts: how many instructions' embeddings are kept.
     :param bucket: pad prompts to multiples of this many tokens, so that few shapes occur; 1 does not.
@@ -43,6 +45,7 @@ class InferenceSettings:
     """
 
     fused_weights: bool = True
+    blocked_weights: bool = True
     tables: bool = True
     remembered_prompts: int = REMEMBERED_PROMPTS
     bucket: int = 1
@@ -73,4 +76,6 @@ class InferenceSettings:
     @classmethod
     def plain(cls) -> InferenceSettings:
         """Return settings with everything off."""
-        return cls(fused_weights=False, tables=False, remembered_prompts=0, cuda_graph=False)
+        return cls(
+            fused_weights=False, blocked_weights=False, tables=False, remembered_prompts=0, cuda_graph=False
+        )

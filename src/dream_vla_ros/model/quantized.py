@@ -6,7 +6,6 @@ are kept in fewer bits and unpacked when they are used.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,39 +14,13 @@ from torch.nn import functional as F
 
 from .errors import ModelInputError
 from .inference_settings import Quantization
-
-Pack = Callable[[nn.Linear], nn.Module]
-"""Turns a linear layer into what is run in its place."""
+from .packed_linear import Pack, PackedLinear
 
 INT4_GROUP = 128  # weights that share a scale; smaller is finer and slower, and 128 divides the 7B's widths
 INT4_TILES = 8  # inner tiles of the packed layout on a GPU
 WEIGHT_BITS = (8, 4)
 WEIGHT_GROUP = 64  # weights that share a scale where they are unpacked: finer, for it costs no time there
 LEAST_SCALE = 1e-12  # an all-zero row must not divide by zero
-
-
-class PackedLinear(nn.Module):
-    """A linear layer that keeps its weight in another form; derived ones know the product.
-
-    :param linear: What it stands for.
-    """
-
-    bias: Tensor | None
-
-    def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
-        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach().clone())
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (..., in) to (..., out)."""
-        y = self.product(x.flatten(0, -2)).to(x.dtype)
-        if self.bias is not None:
-            y = y + self.bias
-        return y.unflatten(0, x.shape[:-1])
-
-    def product(self, flat: Tensor) -> Tensor:
-        """Map (places, in) to (places, out), in any type, without the bias."""
-        raise NotImplementedError
 
 
 class Bf16Linear(PackedLinear):
@@ -249,11 +222,3 @@ KINDS: dict[Quantization, Pack] = {
 def packer(quantization: Quantization) -> Pack | None:
     """Return what quantises a linear layer for inference; None for none."""
     return None if quantization is Quantization.NONE else KINDS[quantization]
-
-
-def pack_linears(blocks: nn.Module, pack: Pack) -> None:
-    """Replace every linear layer below a module, in place."""
-    for parent in list(blocks.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Linear):
-                setattr(parent, name, pack(child))

@@ -116,6 +116,8 @@ class DreamVLAPolicy:
             model.optimise(
                 replace(
                     InferenceSettings.for_device(device),
+                    # Guidance goes back through the weights, for which blocks would be undone at each step.
+                    blocked_weights=settings.blending is not Blending.REAL_TIME_CHUNKING,
                     cuda_graph=settings.cuda_graphs,
                     compiled=settings.compile,
                     quantization=Quantization(settings.quantization.value),

@@ -13,7 +13,8 @@ import torch
 from dream_vla_ros.images import Preprocessing, preprocess
 from dream_vla_ros.model import DreamVL, ModelError, Unmasking
 from dream_vla_ros.model.host_layers import stream_layers
-from dream_vla_ros.model.quantized import WeightOnlyLinear, pack_linears
+from dream_vla_ros.model.packed_linear import pack_linears
+from dream_vla_ros.model.quantized import WeightOnlyLinear
 from dream_vla_ros.nodes.planner.model_settings import DreamVlSettings
 from dream_vla_ros.planning.automaton import TokenAutomaton
 from dream_vla_ros.planning.calibration import Calibration
