@@ -42,6 +42,7 @@ def test_unknown_kinds_and_conditions_are_refused(plan):
         Plan(**plan)
 
 
+@pytest.mark.timeout(600)
 def test_random_weights_fail_are_recorded_and_filmed(checkpoints, embodiment, tmp_path):
     told = []
     plan = Plan(kinds=("pick",), episodes=1, time_limit_s=1.0)

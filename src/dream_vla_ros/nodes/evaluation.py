@@ -65,7 +65,7 @@ def evaluate_in_real_time(
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     for name in plan.conditions:
         with tempfile.TemporaryDirectory() as logs, ProcessGroup(Path(logs), domain) as processes:
-            _start_nodes(processes, checkpoint, CONDITIONS[name])
+            _start_nodes(processes, checkpoint, plan, CONDITIONS[name])
             with _Bench() as bench, DreamVLA() as robot:
                 _wait_until_ready(robot, processes)
                 for one in (one for one in tries if one.condition == name):
@@ -129,12 +129,16 @@ class _Bench:
         self.latencies_s.append(duration_from_msg(message.latency))
 
 
-def _start_nodes(processes: ProcessGroup, checkpoint: Path, condition: Condition) -> None:
+def _start_nodes(processes: ProcessGroup, checkpoint: Path, plan: Plan, condition: Condition) -> None:
     config = ("--params-file", str(robot_config(TABLETOP)))
     nodes: dict[str, dict[str, object]] = {
         "sim": {"vary_looks": True, "num_blocks": condition.num_blocks},
         "controller": {},
-        "policy": {"checkpoint": checkpoint.resolve(), "threads": max((os.cpu_count() or 2) // 2, 1)},
+        "policy": {
+            "checkpoint": checkpoint.resolve(),
+            "objective": plan.objective.value,
+            "threads": max((os.cpu_count() or 2) // 2, 1),
+        },
     }
     for name, parameters in nodes.items():
         given = [part for key, value in parameters.items() for part in ("-p", f"{key}:={value}")]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from dream_vla_ros.embodiment import Embodiment
+from dream_vla_ros.policy.settings import ObjectiveName
 from dream_vla_ros.sim.goals import Lifted, Pushed, Stacked
 from dream_vla_ros.sim.tasks import Task, closed_tasks
 from dream_vla_ros.training.conditions import CONDITIONS, Condition
@@ -72,6 +73,7 @@ class Plan:
     :param latency_s: Of a prediction, in simulated time.
     :param time_limit_s: Longest try.
     :param until_settled: Go on after success until the policy settles.
+    :param objective: What the checkpoint was trained with.
     :raises ValueError: If a kind or condition is not known.
     """
 
@@ -84,6 +86,7 @@ class Plan:
     latency_s: float = 0.1
     time_limit_s: float = 20.0
     until_settled: bool = False
+    objective: ObjectiveName = ObjectiveName.FLOW_MATCHING
 
     def __post_init__(self) -> None:
         for what, given, known in (
@@ -211,15 +214,16 @@ def _loop(condition: Condition) -> Any:
     assert _setup is not None
     checkpoint, embodiment, plan = _setup
     if _policy is None:
-        _policy = DreamVLAPolicy.load(ModelSettings(checkpoint=str(checkpoint), threads=1), embodiment)
+        settings = ModelSettings(checkpoint=str(checkpoint), objective=plan.objective, threads=1)
+        _policy = DreamVLAPolicy.load(settings, embodiment)
     if condition.name not in _loops:
         environment = TabletopEnvironment(
             embodiment, num_blocks=condition.num_blocks, variation=condition.variation
         )
-        settings = LoopSettings(
+        limits = LoopSettings(
             latency_s=plan.latency_s, time_limit_s=plan.time_limit_s, until_settled=plan.until_settled
         )
-        _loops[condition.name] = ClosedLoop(embodiment, _policy, environment, settings)
+        _loops[condition.name] = ClosedLoop(embodiment, _policy, environment, limits)
     return _loops[condition.name]
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dream_vla_ros.nodes.cli.progress import ProgressLine
 from dream_vla_ros.nodes.resources import TABLETOP, robot_config, trained_tabletop_checkpoint
+from dream_vla_ros.policy.settings import ObjectiveName
 
 if TYPE_CHECKING:
     from dream_vla_ros.training.evaluation import Plan
@@ -25,6 +26,12 @@ CONDITION_NAMES = ("standard", "two_blocks", "five_blocks", "camera", "light", "
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--checkpoint", type=Path, help="checkpoint folder (default: models/tabletop)")
+    parser.add_argument(
+        "--objective",
+        default=ObjectiveName.FLOW_MATCHING.value,
+        choices=[one.value for one in ObjectiveName],
+        help="what the checkpoint was trained with (default: %(default)s)",
+    )
     parser.add_argument(
         "--task", nargs="+", default=["all"], choices=["all", *KINDS], help="kinds of task (default: all)"
     )
@@ -88,6 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
         latency_s=arguments.latency,
         time_limit_s=arguments.time_limit,
         until_settled=arguments.until_settled,
+        objective=ObjectiveName(arguments.objective),
     )
     progress = ProgressLine(sys.stderr)
     try:
