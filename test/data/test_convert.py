@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from bag_scene import Recorded
 
+from dream_vla_ros.data import convert as convert_module
 from dream_vla_ros.data import convert_job
 from dream_vla_ros.data import dataset_layout as layout
 from dream_vla_ros.data.bag import Bag
@@ -58,6 +61,10 @@ def converted(bags, tmp_path_factory) -> dict[ImageStorage, Path]:
     for storage in ImageStorage:
         convert(conversion(bags, folder / storage.value, images=ImageRules(storage)))
     return {storage: folder / storage.value for storage in ImageStorage}
+
+
+def kill_self(job: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -232,6 +239,25 @@ def test_images_that_cannot_be_decoded_are_left_out(bags, tmp_path, make_scene, 
     assert any("damaged images left out" in note for note in outcome.notes)
     assert outcome.kept == 19
     assert not report.failed
+
+
+def test_what_nobody_foresaw_in_one_source_does_not_cost_the_others(bags, tmp_path, monkeypatch):
+    def read(bag: Bag, *arguments: object) -> object:
+        if bag.name == "a_raw":
+            raise ZeroDivisionError("seldom")
+        return read_episodes(bag, *arguments)
+
+    monkeypatch.setattr(convert_job, "read_episodes", read)
+    report = convert(conversion(bags, tmp_path / "set"))
+    assert report.failed
+    assert report.episodes == 1
+    assert any("a_raw: FAILED: unexpected error" in line and "seldom" in line for line in report.lines())
+
+
+def test_a_worker_that_is_killed_is_told(bags, tmp_path, monkeypatch):
+    monkeypatch.setattr(convert_module, "_run_in_worker", kill_self)
+    with pytest.raises(DatasetError, match="was killed.*--workers 1"):
+        convert(conversion(bags, tmp_path / "set", workers=2))
 
 
 class Torn(Recorded):

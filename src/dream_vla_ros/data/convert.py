@@ -10,6 +10,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -246,6 +247,11 @@ def _run(jobs: Sequence[Job], workers: int, progress: Callable[[Progress], None]
     try:
         with ProcessPoolExecutor(processes, context, _begin_worker, (counts,)) as pool:
             return list(pool.map(_run_in_worker, jobs))
+    except BrokenProcessPool as error:
+        raise DatasetError(
+            f"one of {processes} processes was killed, perhaps for want of memory: begin again with fewer "
+            "(--workers 1); sources that are done are not done again"
+        ) from error
     finally:
         counts.put(None)
         listener.join()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
@@ -142,6 +143,11 @@ def run_job(job: Job, progress: Callable[[int], None]) -> SourceOutcome:
     except DataError as error:
         # Not kept: the next run tries again.
         return SourceOutcome(job.source.name, left_out=str(error), failed=True)
+    except OSError:
+        raise  # a disk that is full is no fault of this source
+    except Exception:  # what nobody foresaw in one recording must not cost the others
+        text = f"unexpected error, please report it:\n{traceback.format_exc()}"
+        return SourceOutcome(job.source.name, left_out=text, failed=True)
     write_atomically(done, json.dumps(outcome.to_json()).encode())
     return outcome
 
