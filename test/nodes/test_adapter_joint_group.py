@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -133,3 +134,18 @@ def test_an_arm_that_does_not_follow_is_noticed(graph: Graph, arm: FakeInterboti
         return "the arm does not follow" in problem_of(adapter, command(1, target=turned))
 
     graph.wait(astray)
+
+
+@pytest.mark.parametrize("position", [None, math.nan])
+def test_nothing_begins_without_joints_that_were_measured_lately(
+    graph: Graph, arm: FakeInterbotix, position: float | None
+):
+    arm.describe()
+    adapter = make(graph)
+    wait_until_sent(graph, adapter, command(target=arm.pose))
+    arm.position = position
+    arm.measuring = position is not None
+    standing = command(1, target=arm.pose, linear=np.zeros(3), angular=np.zeros(3))
+    graph.wait(lambda: "no usable joint states on joint_states lately" in problem_of(adapter, standing))
+    arm.position, arm.measuring = None, True
+    wait_until_sent(graph, adapter, command(2, target=arm.pose))

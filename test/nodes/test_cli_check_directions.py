@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
+from patience import write_patient
 from ros_graph import BEST_EFFORT, LATCHED, Graph
 
 from dream_vla_msgs.msg import ActiveGoal
@@ -50,12 +52,17 @@ class Arm:
 
 
 @pytest.fixture
-def arm(graph: Graph):
+def config(tmp_path: Path) -> Path:
+    return write_patient(robot_config("tabletop"), tmp_path)
+
+
+@pytest.fixture
+def arm(graph: Graph, config: Path):
     made: list[Arm] = []
 
     def start(axes=RIGHT) -> Arm:
         made.append(Arm(graph, axes))
-        graph.start("dream_vla_ros.nodes.controller.node", parameter_files=[robot_config("tabletop")])
+        graph.start("dream_vla_ros.nodes.controller.node", parameter_files=[config])
         return made[-1]
 
     yield start
@@ -63,13 +70,13 @@ def arm(graph: Graph):
         one.close()
 
 
-def check(graph: Graph, *options: str, answers: str = "") -> int:
+def check(graph: Graph, config: Path, *options: str, answers: str = "") -> int:
     """Run the command; ``answers`` are what the person says, the rest is yes."""
     parser = argparse.ArgumentParser()
     cli_check_directions.add_arguments(parser)
     arguments = parser.parse_args(
         [
-            "tabletop",
+            str(config),
             "--namespace",
             graph.namespace,
             "--timeout",
@@ -83,18 +90,18 @@ def check(graph: Graph, *options: str, answers: str = "") -> int:
     return cli_check_directions.run(arguments, ask=lambda _: next(said, "y"))
 
 
-def test_right_directions_pass(graph: Graph, arm, capsys):
+def test_right_directions_pass(graph: Graph, arm, config, capsys):
     arm()
-    assert check(graph, "--rotations") == 0
+    assert check(graph, config, "--rotations") == 0
     out = capsys.readouterr().out
     assert "every motion was right" in out
     assert out.count("as asked") == 6
 
 
-def test_a_mirrored_axis_is_found(graph: Graph, arm, capsys):
+def test_a_mirrored_axis_is_found(graph: Graph, arm, config, capsys):
     # The leash lets an arm that runs the other way come only so far; 2 cm are within it.
     arm(np.diag([1.0, -1.0, 1.0]))
-    assert check(graph) == EXIT_WRONG
+    assert check(graph, config) == EXIT_WRONG
     out = capsys.readouterr().out
     assert "wrong: +y" in out
     assert "+y: measured" in out
@@ -102,26 +109,26 @@ def test_a_mirrored_axis_is_found(graph: Graph, arm, capsys):
     assert "+x: measured" in out
 
 
-def test_what_the_person_saw_decides_too(graph: Graph, arm, capsys):
+def test_what_the_person_saw_decides_too(graph: Graph, arm, config, capsys):
     arm()
     # Move +x? yes; seen? no. Move +y? no: left out.
-    assert check(graph, answers="ynn") == EXIT_WRONG
+    assert check(graph, config, answers="ynn") == EXIT_WRONG
     out = capsys.readouterr().out
     assert "+x: seen otherwise" in out
     assert "+y: left out" in out
     assert "wrong: +x, +y" in out
 
 
-def test_a_policy_that_runs_is_in_the_way(graph: Graph, arm, capsys):
+def test_a_policy_that_runs_is_in_the_way(graph: Graph, arm, config, capsys):
     arm()
     graph.publisher(ActiveGoal, "active_goal", LATCHED)
-    assert check(graph) == 1
+    assert check(graph, config) == 1
     assert f"{graph.namespace}/test drives the controller; launch without it: policy:=false" in (
         capsys.readouterr().err
     )
 
 
-def test_a_robot_that_is_not_there_is_named(graph: Graph, capsys):
+def test_a_robot_that_is_not_there_is_named(graph: Graph, config, capsys):
     parser = argparse.ArgumentParser()
     cli_check_directions.add_arguments(parser)
     arguments = parser.parse_args(["tabletop", "--namespace", graph.namespace, "--timeout", "0.5"])

@@ -18,7 +18,7 @@ pytest.importorskip("launch_ros", reason="launch files were NOT tested: this ROS
 
 from adapter_bench import use_interfaces
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
-from fake_robots import FakeFranka, FakeInterbotix, widowx_config
+from fake_robots import FakeFranka, FakeInterbotix, franka_config, widowx_config
 from launch import LaunchContext
 from launch.actions import DeclareLaunchArgument
 from launch.utilities import perform_substitutions
@@ -295,12 +295,13 @@ def test_widowx_with_its_driver(launch, graph, tmp_path, capsys):
 @pytest.mark.ros
 @pytest.mark.slow
 @pytest.mark.timeout(240)
-def test_franka_with_its_driver(launch, graph, capsys):
+def test_franka_with_its_driver(launch, graph, tmp_path, capsys):
     use_interfaces("franka_msgs")
     arm = FakeFranka(graph)
     try:
-        launch("franka", "policy:=false")
-        assert cli.main(["check-directions", "franka", "--yes", "--timeout", "90"]) == 0, capsys.readouterr()
+        launch("franka", f"robot:={franka_config(tmp_path)}", "policy:=false")
+        arguments = ["check-directions", str(franka_config(tmp_path)), "--yes", "--timeout", "90"]
+        assert cli.main(arguments) == 0, capsys.readouterr()
         assert [goal.width for goal in arm.gripper_goals] == [0.08]
     finally:
         arm.close()

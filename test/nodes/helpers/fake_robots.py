@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
+from patience import patient
 from rclpy.action import ActionServer
 from ros_graph import BEST_EFFORT, LATCHED, Graph
 from sensor_msgs.msg import JointState
@@ -49,6 +51,8 @@ class FakeInterbotix(_Driver):
 
     :param prefix: Put before its topics, ``/wx250s/`` as the driver does or nothing.
     :param order: Joints in the order the driver counts its group in.
+
+    ``measuring`` is whether joint states are published, ``position`` what the first joint is said to be at.
     """
 
     def __init__(self, graph: Graph, prefix: str = "", order: Sequence[str] = ARM_JOINT_NAMES) -> None:
@@ -59,7 +63,8 @@ class FakeInterbotix(_Driver):
         self.joints = dict(HOME)
         self.offset = np.zeros(3)
         self.frame = BASE_LINK
-        self.follows = True
+        self.follows = self.measuring = True
+        self.position: float | None = None
         self.commands = graph.record(JointGroupCommand, f"{prefix}commands/joint_group")
         self.grippers = graph.record(JointSingleCommand, f"{prefix}commands/joint_single")
         self._states = graph.publisher(JointState, f"{prefix}joint_states", BEST_EFFORT)
@@ -81,13 +86,16 @@ class FakeInterbotix(_Driver):
         now = self.graph.now_ns()
         fingers = {"left_finger": 0.03, "right_finger": -0.03}
         joints = self.joints | fingers
-        self._states.publish(
-            JointState(
-                header=Header(stamp=time_to_msg(now)),
-                name=list(joints),
-                position=list(joints.values()),
+        if self.position is not None:
+            joints[self.order[0]] = self.position
+        if self.measuring:
+            self._states.publish(
+                JointState(
+                    header=Header(stamp=time_to_msg(now)),
+                    name=list(joints),
+                    position=list(joints.values()),
+                )
             )
-        )
         here = self.pose
         self._poses.publish(pose_stamped(Pose(here.position + self.offset, here.quaternion), now, self.frame))
 
@@ -107,15 +115,15 @@ class FakeFranka(_Driver):
             PoseStamped, "/franka_robot_state_broadcaster/current_pose", BEST_EFFORT
         )
         self._servers = [
-            ActionServer(graph.node, kind, f"/franka_gripper/{name}", self._execute)
+            ActionServer(graph.node, kind, f"/franka_gripper/{name}", partial(self._execute, kind.Result))
             for name, kind in (("move", Move), ("grasp", Grasp))
         ]
         self._thread.start()
 
-    def _execute(self, handle):
+    def _execute(self, result, handle):
         self.gripper_goals.append(handle.request)
         handle.succeed()
-        return handle._action_type.Result(success=True)
+        return result(success=True)
 
     def step(self) -> None:
         if self.targets.last is not None:
@@ -125,15 +133,26 @@ class FakeFranka(_Driver):
 
 def widowx_config(folder: Path) -> Path:
     """Write the WidowX' parameter file for the fake: its links, and a pose topic in the place of tf."""
-    text = (CONFIG / "widowx.yaml").read_text(encoding="utf-8")
-    for real, fake in (
+    return _written(
+        folder,
+        "widowx",
         ("wx250s/base_link", BASE_LINK),
         ("wx250s/ee_gripper_link", EE_LINK),
         ("independent_pose: tf", "independent_pose: pose_topic"),
         ("state:\n", "state:\n      pose_topic: /wx250s/ee_pose\n"),
-    ):
+    )
+
+
+def franka_config(folder: Path) -> Path:
+    """Write the Franka's parameter file for the fake."""
+    return _written(folder, "franka")
+
+
+def _written(folder: Path, robot: str, *replacements: tuple[str, str]) -> Path:
+    text = (CONFIG / f"{robot}.yaml").read_text(encoding="utf-8")
+    for real, fake in replacements:
         assert real in text, real
         text = text.replace(real, fake)
-    path = folder / "widowx.yaml"
-    path.write_text(text, encoding="utf-8")
+    path = folder / f"{robot}.yaml"
+    path.write_text(patient(text), encoding="utf-8")
     return path

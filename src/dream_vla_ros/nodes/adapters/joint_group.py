@@ -88,7 +88,7 @@ class JointGroupAdapter(GatedAdapter):
 
     def problem(self) -> str:
         """Return why the arm must not be commanded."""
-        return self._agrees or self._fault
+        return self._agrees or self._fault or self._stale(time.monotonic())
 
     def publish(self, command: Command, target: Pose) -> None:
         """Move the joints towards the target of the tick and publish where they are to be.
@@ -138,14 +138,20 @@ class JointGroupAdapter(GatedAdapter):
             self._look_up(self._transforms, now_s)
         with self._lock:
             joints, pose = dict(self._joints), self._pose
-            ages_s = now_s - self._joints_s, now_s - self._pose_s
-        if not ages_s[0] <= _FRESH_S:
-            self._agrees = f"no joint states on {self._state.joint_states_topic} lately"
-        elif pose is None or not ages_s[1] <= _FRESH_S:
+            age_s = now_s - self._pose_s
+        if stale := self._stale(now_s):
+            self._agrees = stale
+        elif pose is None or not age_s <= _FRESH_S:
             why = self._transforms.problem if self._transforms is not None else ""
             self._agrees = f"nothing to check the kinematics against from {self._other} lately {why}".rstrip()
         else:
             self._compare(self._solver.chain, joints, pose)
+
+    def _stale(self, now_s: float) -> str:
+        """Return that nobody knows where the joints are, for the next motion begins there."""
+        with self._lock:
+            fresh = now_s - self._joints_s <= _FRESH_S
+        return "" if fresh else f"no usable joint states on {self._state.joint_states_topic} lately"
 
     def _compare(self, chain: ForwardKinematics, joints: Mapping[str, float], pose: Pose) -> None:
         try:
@@ -196,7 +202,7 @@ class JointGroupAdapter(GatedAdapter):
         self._solver = solver
 
     def _on_joints(self, msg: JointState) -> None:
-        if len(msg.name) != len(msg.position):
+        if len(msg.name) != len(msg.position) or not all(map(math.isfinite, msg.position)):
             return
         with self._lock:
             self._joints.update(zip(msg.name, (float(p) for p in msg.position), strict=True))

@@ -28,6 +28,16 @@ _POLL_S = 0.02
 _DISCOVERY_S = 1.0
 _SETTLED_M, _SETTLED_RAD, _SETTLED_S = 0.0005, 0.003, 0.4
 _LONGEST_S = 8.0
+# Sums of control periods miss a duration by rounding.
+_NO_TIME_S = 1e-6
+# What cuts a motion short that says nothing about directions: it must not pass for an arm that moved too little.
+_LOSSES = (
+    ControllerState.CAUSE_STATE_STALE,
+    ControllerState.CAUSE_STATE_INVALID,
+    ControllerState.CAUSE_CLOCK_JUMP,
+    ControllerState.CAUSE_ADAPTER,
+    ControllerState.CAUSE_FAULT,
+)
 _OPEN = 0.5
 # A motion goes in pieces, each far shorter than the age at which the controller drops what is left of a
 # chunk, so that it is whole on a slow machine too.
@@ -160,6 +170,9 @@ class DirectionCheck:
                 if state.chunks_refused:
                     raise MotionRefusedError(f"the controller refuses: {state.message}")
                 if state.chunks_accepted >= number and state.mode != ControllerState.EXECUTING:
+                    whole = state.executed_time >= number * DURATION_S / _PIECES - _NO_TIME_S
+                    if not whole and state.cause in _LOSSES:
+                        raise MotionRefusedError(f"the motion was not carried out whole: {state.message}")
                     return
                 if state.message != told and state.mode == ControllerState.EXECUTING:
                     told = state.message
