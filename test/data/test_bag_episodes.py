@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bag_scene import Recorded
 from rosbags.rosbag2 import StoragePlugin
 
 from dream_vla_ros.data.align import ActionSource
@@ -230,6 +231,32 @@ def test_poses_in_another_frame_are_refused(bag, tabletop):
     robot = replace(tabletop, frames=replace(tabletop.frames, base="world"))
     with pytest.raises(DataError, match="is in frame 'base_link', but parameter frames.base is 'world'"):
         read_episodes(bag, robot, EVERYTHING)
+
+
+def test_single_messages_that_make_no_sense_are_left_out_and_counted(
+    tmp_path, recorded, tabletop, scene, rosbags_writer, make_delta
+):
+    def odd(one: Recorded) -> Recorded:
+        message = one.message
+        if "ee_pose" in one.topic:
+            garbled = replace(message.header, frame_id="base_lhnk")
+            return replace(one, message=replace(message, header=garbled))
+        lasting = replace(message.duration, sec=1 << 24)
+        return replace(one, message=replace(message, duration=lasting))
+
+    kept = [one for one in recorded if "target_pose" not in one.topic]
+    messages = sorted(kept + make_delta(scene, rate_hz=50.0), key=lambda one: one.log_ns)
+    for topic in ("ee_pose", "end_effector_delta"):
+        place = [number for number, one in enumerate(messages) if topic in one.topic][70]
+        messages[place] = odd(messages[place])
+    rules = replace(EVERYTHING, actions=ActionSource.COMMANDED)
+    with Bag(rosbags_writer(tmp_path / "bag", messages)) as opened:
+        found = read_episodes(opened, tabletop, rules)
+    (episode,) = found.episodes
+    assert len(episode) == 19
+    assert np.all(np.abs(episode.motion.translation) < 0.05)
+    assert any("/ee_pose: 1 poses left out that are in frame 'base_lhnk'" in n for n in found.report.notes)
+    assert any("1 commands left out" in note for note in found.report.notes)
 
 
 def test_a_skewed_camera_clock_is_found_and_corrected(

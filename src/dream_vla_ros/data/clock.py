@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -37,16 +36,6 @@ class Stamps:
     stamps_ns: Int64
     lag_s: float
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ClockOffsets:
-    """Corrections a user states.
-
-    :param seconds: Topic to what is added to its stamps [s].
-    """
-
-    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def usable_stamps(index: TopicIndex, offset_s: float = 0.0) -> Stamps:

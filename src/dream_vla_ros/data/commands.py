@@ -15,6 +15,8 @@ from dream_vla_ros.series import Poses, Values
 
 DELTA_TOPIC = "end_effector_delta"
 _DELTA_TYPES = ("dream_vla_msgs/msg/EndEffectorDelta",)
+# Commands are for a controller's tick; one that claims to last longer than this is damaged.
+_LONGEST_NS = 10 * 10**9
 _GRIPPER_TYPES = ("std_msgs/msg/Float64MultiArray", "std_msgs/msg/Float64", "std_msgs/msg/Float32")
 
 
@@ -69,12 +71,12 @@ def _integrate(recording: Recording, topic: str) -> tuple[Poses, Values]:
     stamps: list[int] = []
     poses: list[Pose] = []
     openings: list[float] = []
-    pose = Pose.identity()
+    pose, bad = Pose.identity(), 0
     for stamp, message in recording.stamped(topic):
         took_ns = max(1, message.duration.sec * 10**9 + message.duration.nanosec)
         motion = [*_xyz(message.translation), *_xyz(message.rotation)]
-        if not np.all(np.isfinite([*motion, message.gripper])):
-            recording.notes.append(f"{topic}: a command that is not finite was left out")
+        if not np.all(np.isfinite([*motion, message.gripper])) or took_ns > _LONGEST_NS:
+            bad += 1
             continue
         if stamps and stamp < stamps[-1]:
             took_ns = max(1, stamp + took_ns - stamps[-1])
@@ -87,6 +89,11 @@ def _integrate(recording: Recording, topic: str) -> tuple[Poses, Values]:
         stamps.append(stamp + took_ns)
         poses.append(pose)
         openings.append(float(message.gripper))
+    if bad:
+        recording.notes.append(
+            f"{topic}: {bad} commands left out that are not finite or last longer than "
+            f"{_LONGEST_NS * 1e-9:g} s"
+        )
     if not stamps:
         raise BagError(f"{recording.bag.path}: {topic} holds no usable command")
     times = np.array(stamps, dtype=np.int64)
