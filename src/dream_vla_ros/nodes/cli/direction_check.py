@@ -30,7 +30,7 @@ _SETTLED_M, _SETTLED_RAD, _SETTLED_S = 0.0005, 0.003, 0.4
 _LONGEST_S = 8.0
 # Sums of control periods miss a duration by rounding.
 _NO_TIME_S = 1e-6
-# What cuts a motion short that says nothing about directions: it must not pass for an arm that moved too little.
+# What cuts a motion short and says nothing about directions: no arm that moved too little.
 _LOSSES = (
     ControllerState.CAUSE_STATE_STALE,
     ControllerState.CAUSE_STATE_INVALID,
