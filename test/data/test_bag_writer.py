@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -155,6 +156,31 @@ def kill(folder: Path, storage: BagStorage, seed: int) -> float:
         assert again is not None
         assert (again.task, again.state) == ("survive", RecordingState.RECOVERED)
     return max(((killed_ns - taken_ns) * 1e-9 for number, taken_ns in taken if number in lost), default=0.0)
+
+
+def test_a_kill_while_sqlite_folds_its_log_into_the_file_costs_nothing(tmp_path):
+    from dream_vla_ros.data.sqlite_write import SqliteWriter
+
+    file = tmp_path / "bag_0.db3"
+    writer = SqliteWriter(file)
+    writer.add_topic(1, BYTES)
+    messages = [(1, 10 + number, number.to_bytes(8, "little") + bytes(5000)) for number in range(100)]
+    for start in range(0, 100, 10):
+        writer.write(messages[start : start + 10])
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    for name in (file.name, f"{file.name}-wal"):
+        shutil.copy(tmp_path / name, killed / name)
+    # The first page goes to the file first, and counts pages that are not there yet.
+    other = sqlite3.connect(file)
+    other.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    first_page = file.read_bytes()[:4096]
+    other.close()
+    writer.close()
+    with (killed / file.name).open("r+b") as half:
+        half.write(first_page)
+    with Bag(killed / file.name) as bag:
+        assert [data for _, _, data in bag.read_all()] == [data for _, _, data in messages]
 
 
 def test_a_slow_disk_costs_counted_messages_and_nothing_else(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sqlite3
 import tempfile
@@ -37,6 +38,7 @@ class SqliteFile:
         self._salvaged: list[SalvagedRow] = []
         self._lock = threading.Lock()
         self._copy: tempfile.TemporaryDirectory[str] | None = None
+        self._pages = path
         if path.stat().st_size == 0:
             raise BagError(f"{path}: the file is empty")
         self._connection = self._connect()
@@ -94,22 +96,26 @@ class SqliteFile:
             for suffix in ("", "-wal", "-journal"):
                 if Path(f"{path}{suffix}").exists():
                     shutil.copy(f"{path}{suffix}", f"{self._copy.name}/{path.name}{suffix}")
-            path = Path(self._copy.name) / path.name
+            self._pages = Path(self._copy.name) / path.name
             self.finished = False
             self.damage.add(self.path.name, -1, "the file was not closed: changes lay in its journal")
-            return sqlite3.connect(path, check_same_thread=False)
+            connection = sqlite3.connect(self._pages, check_same_thread=False)
+            with contextlib.suppress(sqlite3.Error):
+                # A kill may have come while the recorder did this, and left a file that counts missing pages.
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return connection
         address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
         return sqlite3.connect(address, uri=True, check_same_thread=False)
 
     def _check_length(self) -> None:
         """Refuse a file that was cut off: SQLite would read zeros where pages are missing."""
-        with self.path.open("rb") as file:
+        with self._pages.open("rb") as file:
             header = file.read(_HEADER_BYTES)
         size = int.from_bytes(header[16:18], "big")
         wanted = (65536 if size == 1 else size) * int.from_bytes(header[28:32], "big")
         # The count of pages is only valid if the two change counters agree.
-        if header[24:28] == header[92:96] and self.path.stat().st_size < wanted:
-            raise sqlite3.DatabaseError(f"the file has {self.path.stat().st_size} bytes of {wanted}")
+        if header[24:28] == header[92:96] and self._pages.stat().st_size < wanted:
+            raise sqlite3.DatabaseError(f"the file has {self._pages.stat().st_size} bytes of {wanted}")
 
     def _read_topics(self) -> None:
         tables = {row[0] for row in self._connection.execute("SELECT name FROM sqlite_master")}
@@ -143,7 +149,7 @@ class SqliteFile:
 
     def _salvage(self, seen: int, problem: str) -> Iterator[Scanned]:
         """Yield what the pages hold beyond row ``seen``."""
-        found = salvage(self.path)
+        found = salvage(self._pages)
         for key, topic in found.topics.items():
             self.topics.setdefault(key, topic)
         rows = sorted((row for row in found.messages if row.id > seen), key=lambda row: row.id)
