@@ -88,8 +88,7 @@ class Limiter:
         :param box: Where it must stay; there is always room to brake straight on.
         :param cone: How it may be turned; likewise.
         """
-        change = self._braking_time(linear - self.linear, angular - self.angular)
-        share = min(1.0, self._period_s / change) if change > 0.0 else 1.0
+        share = self._share(self._braking_time(linear - self.linear, angular - self.angular))
         wanted = self._blend(linear, angular, share)
         if not self._can_brake(*wanted, course, box, cone):
             wanted = self._nearest_safe(self._braked(), wanted, course, box, cone)
@@ -100,10 +99,13 @@ class Limiter:
         self.linear, self.angular = self._braked()
 
     def _braked(self) -> tuple[Array, Array]:
-        needed = self.braking_s
-        # A braking time that is whole but for rounding must not leave a trace of motion behind.
-        share = 1.0 if needed <= self._period_s * (1.0 + 1e-9) else self._period_s / needed
+        share = self._share(self.braking_s)
         return self._blend(np.zeros(3), np.zeros(3), share)
+
+    def _share(self, needed_s: float) -> float:
+        """Return the share of a change that fits into a tick, which needs a time as a whole."""
+        # A time that is one tick but for rounding must not leave a trace of motion behind.
+        return 1.0 if needed_s <= self._period_s * (1.0 + 1e-9) else self._period_s / needed_s
 
     def _nearest_safe(
         self, safe: tuple[Array, Array], wanted: tuple[Array, Array], course: Pose, box: Box, cone: Cone
