@@ -222,6 +222,9 @@ class DirectionCheck:
             self._fresh()
         except NotReadyError as error:
             return str(error)
+        # What this process has heard by now the controller may not.
+        if self._controller.mode == ControllerState.NO_STATE:
+            return f"the controller is not ready: {self._controller.message}"
         return ""
 
     def _on_controller(self, msg: ControllerState) -> None:
