@@ -21,6 +21,8 @@ from dream_vla_ros.nodes.spinner import Spinner, call_and_wait
 Value = TypeVar("Value")
 
 _LAST_WORDS_S = 1.0
+# What was sent last lies in memory that other processes share, and goes with this one: time to take it.
+_TAKEN_S = 0.3
 
 
 class ManagedNode(LifecycleNodeMixin, Node):
@@ -196,6 +198,7 @@ def serve_managed(
     if node.autostart:
         threading.Thread(target=node.start, name="autostart", daemon=True).start()
     ending.wait()
+    was_idle = node.idle
     leaving = threading.Thread(target=node.shut_down, name="shutdown", daemon=True)
     leaving.start()
     end()
@@ -203,6 +206,8 @@ def serve_managed(
     deadline = time.monotonic() + _LAST_WORDS_S
     while not node.idle and time.monotonic() < deadline:
         time.sleep(0.01)
+    if not was_idle:
+        time.sleep(_TAKEN_S)
     close()
     if leaving.is_alive():
         # A model is loading or running; tearing it down from here would crash the process.

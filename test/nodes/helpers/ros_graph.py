@@ -41,6 +41,8 @@ LATCHED = QoSProfile(
 # Long enough for a process to start and be discovered on a loaded two-core machine; nothing waits this long
 # when all is well.
 TIMEOUT_S = 20.0
+# A process told to end while it still imports torch hears of it only afterwards.
+EXIT_S = 60.0
 _POLL_S = 0.005
 _LOG_TAIL_LINES = 40
 
@@ -92,12 +94,12 @@ class Process:
             return False
         return True
 
-    def wait(self, timeout_s: float = TIMEOUT_S) -> int:
+    def wait(self, timeout_s: float = EXIT_S) -> int:
         """Wait for the process to end by itself and return its exit code."""
         assert self.ends_within(timeout_s), f"still running after {timeout_s} s:\n{self.describe()}"
         return self._process.returncode
 
-    def stop(self, how: signal.Signals = signal.SIGINT, timeout_s: float = TIMEOUT_S) -> int:
+    def stop(self, how: signal.Signals = signal.SIGINT, timeout_s: float = EXIT_S) -> int:
         """Send a signal, wait for the end and return the exit code."""
         if self.running:
             self._process.send_signal(how)
@@ -267,7 +269,7 @@ class Graph:
         for process in self.processes:
             if process.running:
                 process.signal(signal.SIGINT)
-        stuck = [process.describe() for process in self.processes if not process.ends_within(TIMEOUT_S)]
+        stuck = [process.describe() for process in self.processes if not process.ends_within(EXIT_S)]
         for process in self.processes:
             process.stop(signal.SIGKILL)
         self._executor.shutdown()
