@@ -18,8 +18,8 @@ from dream_vla_ros.sim.expert import PERIOD_S, plan
 from dream_vla_ros.sim.state import TableState
 from dream_vla_ros.sim.tasks import Task
 
-# Still steps kept at the end: they teach to hold when all is done.
-_HOLD_STEPS = 3
+# Still steps kept at the end: they teach to hold when all is done. With 3, policies wandered off.
+_HOLD_STEPS = 6
 
 Driver = Callable[[Observation], Array]
 """What moves the arm in the expert's stead: from what it sees to its next actions (steps, 7)."""
