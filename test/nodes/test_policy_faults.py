@@ -79,7 +79,8 @@ def test_controller_that_falls_silent_ends_the_goal(robot, module_graph, bench):
 
 def test_controller_that_drops_the_goal_ends_it(robot, module_graph, bench):
     goal_id = send(robot, module_graph, bench)
-    module_graph.wait(lambda: bench.chunks_of(goal_id), what="a chunk")
+    # By its third chunk the policy has heard the controller name the goal.
+    module_graph.wait(lambda: len(bench.chunks_of(goal_id)) >= 3, what="three chunks")
     bench.switches.naming = False
     bench.switches.mode = ControllerState.IDLE
     bench.switches.message = "the policy has been silent for 0.600 s"
