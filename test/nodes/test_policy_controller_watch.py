@@ -94,6 +94,14 @@ def test_controller_that_has_not_taken_the_goal_yet_has_time(scene):
     assert scene.hear(2.0, goal=bytes(16), mode=ControllerState.IDLE) is None
 
 
+def test_goal_that_the_controller_never_takes_is_a_fault_with_its_words(scene):
+    outcome, message = scene.hear(
+        5.0, goal=bytes(16), mode=ControllerState.IDLE, message="no heartbeat heard"
+    )
+    assert outcome is Outcome.FAULT
+    assert message.endswith("not taken the goal over: no heartbeat heard")
+
+
 def test_controller_started_anew_may_take_the_goal_again(scene):
     assert scene.hear(1.0, **EXECUTING) is None
     assert scene.hear(0.5, goal=bytes(16), mode=ControllerState.IDLE) is None

@@ -86,8 +86,13 @@ class ControllerWatch:
     def _judge_naming(self, state: ControllerState, run: GoalRun, now: float) -> tuple[Outcome, str] | None:
         if state.mode == ControllerState.NO_STATE or uuid_from_msg(state.goal_id) == run.request.goal_id:
             self._named_s = now
-        elif self._named_s is not None and now - self._named_s > _DROPPED_AFTER_S:
-            return Outcome.FAULT, f"the controller dropped the goal: {state.message or 'it does not say why'}"
+            return None
+        why = state.message or "it does not say why"
+        if self._named_s is not None:
+            dropped = now - self._named_s > _DROPPED_AFTER_S
+            return (Outcome.FAULT, f"the controller dropped the goal: {why}") if dropped else None
+        if now - self._began_s > self._timeout_s + _DROPPED_AFTER_S:
+            return Outcome.FAULT, f"the controller has not taken the goal over: {why}"
         return None
 
     def _judge_trouble(self, state: ControllerState, run: GoalRun, now: float) -> tuple[Outcome, str] | None:
