@@ -172,12 +172,7 @@ def _try(one: Try, plan: Plan, bench: _Bench, robot: DreamVLA, processes: Proces
     result = robot.result or Result(Outcome.UNKNOWN, "no result came")
     settled = result.outcome is Outcome.SETTLED
     return {
-        "condition": one.condition,
-        "kind": one.kind,
-        "task": one.task.instruction,
-        "scene": one.scene.instruction,
-        "seed": one.seed,
-        "instruction": one.words,
+        **one.record(),
         "success": success,
         "obeyed": ASKED if success else "",
         "end": "done" if success else result.outcome.words,

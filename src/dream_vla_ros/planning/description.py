@@ -151,7 +151,11 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if len(text) > _MAX_YAML_CHARACTERS:
         raise DomainError(f"{path} has {len(text)} characters; that is no description of a domain")
     try:
-        data = yaml.load(text, Loader=_Loader)
+        loader = _Loader(text)
+        try:
+            data = loader.get_single_data()
+        finally:
+            loader.dispose()
     except (yaml.YAMLError, RecursionError) as error:
         raise DomainError(f"{path} is not YAML that can be used: {error}") from error
     if not isinstance(data, dict):

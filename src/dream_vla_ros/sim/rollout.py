@@ -18,7 +18,7 @@ from dream_vla_ros.sim.expert import PERIOD_S, plan
 from dream_vla_ros.sim.state import TableState
 from dream_vla_ros.sim.tasks import Task
 
-# Still steps kept at the end: they teach to hold when all is done. With 3, policies wandered off.
+# Still steps kept at the end: they teach to hold when all is done.
 _HOLD_STEPS = 6
 
 Driver = Callable[[Observation], Array]

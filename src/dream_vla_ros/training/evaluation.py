@@ -58,6 +58,17 @@ class Try:
         """For a file of its own."""
         return f"{self.condition}-{self.kind}-{self.seed}"
 
+    def record(self) -> dict[str, Any]:
+        """Say what was tried, for a record of what came of it."""
+        return {
+            "condition": self.condition,
+            "kind": self.kind,
+            "task": self.task.instruction,
+            "scene": self.scene.instruction,
+            "seed": self.seed,
+            "instruction": self.words,
+        }
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -241,12 +252,7 @@ def _try(work: tuple[Try, Path | None]) -> dict[str, Any]:
             trial = loop.run(scenario, one.seed, one.words, shot.add)
             shot.conclude(trial.end.value, trial.success)
     return {
-        "condition": one.condition,
-        "kind": one.kind,
-        "task": one.task.instruction,
-        "scene": one.scene.instruction,
-        "seed": one.seed,
-        "instruction": one.words,
+        **one.record(),
         "success": trial.success,
         "obeyed": trial.goal,
         "end": trial.end.value,

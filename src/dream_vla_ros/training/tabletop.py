@@ -72,6 +72,21 @@ _REWORDED = 0.7
 INITIAL_SPREAD = 0.05
 
 
+def _stage() -> TrainSettings:
+    """Return what all stages have in common."""
+    return TrainSettings(
+        steps=4000,
+        batch_size=32,
+        learning_rate=1e-3,
+        warmup_steps=100,
+        final_rate=0.02,
+        betas=(0.9, 0.98),
+        ema_decay=0.99,
+        bf16=has_fast_bfloat16(),
+        save_every=100,
+    )
+
+
 @dataclass(frozen=True)
 class Plan:
     """Everything that decides what comes out.
@@ -85,52 +100,13 @@ class Plan:
     demonstrations: Recipe = field(default_factory=lambda: Recipe(episodes=5000))
     augmentation: Augmentation = field(default_factory=lambda: Augmentation(1.0, 0.08, 0.1, 0.1, 0.0))
     alignment: TrainSettings = field(
-        default_factory=lambda: TrainSettings(
-            steps=1500,
-            batch_size=32,
-            learning_rate=1e-3,
-            warmup_steps=100,
-            constant_share=1.0,
-            betas=(0.9, 0.98),
-            ema_decay=0.99,
-            bf16=has_fast_bfloat16(),
-            seed=1,
-            save_every=100,
-        )
+        default_factory=lambda: replace(_stage(), steps=1500, constant_share=1.0, seed=1)
     )
-    actions: TrainSettings = field(
-        default_factory=lambda: TrainSettings(
-            steps=4000,
-            batch_size=32,
-            learning_rate=1e-3,
-            warmup_steps=100,
-            constant_share=0.5,
-            final_rate=0.02,
-            betas=(0.9, 0.98),
-            ema_decay=0.99,
-            bf16=has_fast_bfloat16(),
-            seed=2,
-            save_every=100,
-        )
-    )
+    actions: TrainSettings = field(default_factory=lambda: replace(_stage(), constant_share=0.5, seed=2))
     corrections: Recipe = field(
         default_factory=lambda: Recipe(episodes=1000, seed=4_000_000, shares=(0.15, 0.45, 0.4))
     )
-    refinement: TrainSettings = field(
-        default_factory=lambda: TrainSettings(
-            steps=4000,
-            batch_size=32,
-            learning_rate=1e-3,
-            warmup_steps=100,
-            constant_share=0.4,
-            final_rate=0.02,
-            betas=(0.9, 0.98),
-            ema_decay=0.99,
-            bf16=has_fast_bfloat16(),
-            seed=3,
-            save_every=100,
-        )
-    )
+    refinement: TrainSettings = field(default_factory=lambda: replace(_stage(), constant_share=0.4, seed=3))
     alignment_weight: float = 0.5
 
     def settings(self, stage: str) -> TrainSettings:
