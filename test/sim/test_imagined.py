@@ -44,6 +44,23 @@ def test_closing_on_a_block_stops_at_its_width_and_grips():
     assert imagined.holds("red")
 
 
+@pytest.mark.parametrize("turn", [0.3, -0.78])
+def test_a_block_gripped_across_its_corners_stops_the_fingers_earlier(turn):
+    imagined = table(red=((0.3, 0.0, 0.02), turn))
+    for _ in range(3):
+        imagined.apply(Motion(STILL, STILL, 0.0))
+    assert imagined.opening == pytest.approx(BLOCK_OPENING * (np.cos(turn) + abs(np.sin(turn))))
+    assert imagined.holds("red")
+
+
+@pytest.mark.parametrize("slipped", [(0.0, 0.0, -0.022), (0.018, 0.0, 0.0)])
+def test_a_block_that_slips_in_the_fingers_is_still_held(slipped):
+    place = np.array([0.3, 0.0, 0.1]) + slipped
+    assert table((0.3, 0.0, 0.1), BLOCK_OPENING, red=(place, 0.0)).holds("red")
+    assert not table((0.3, 0.0, 0.1), 1.0, red=(place, 0.0)).holds("red"), "the fingers are wide open"
+    assert not table((0.3, 0.0, 0.1), BLOCK_OPENING, red=(place - [0.0, 0.0, 0.04], 0.0)).holds("red")
+
+
 def test_closing_on_nothing_closes():
     imagined = table(red=((0.3, 0.2, 0.02), 0.0))
     for _ in range(3):

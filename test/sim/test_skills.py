@@ -76,6 +76,15 @@ def test_a_carried_block_is_let_go_only_on_top_of_the_other():
     assert not stack(clear, "red", "blue").translation.any()
 
 
+def test_a_block_that_sits_askew_in_the_fingers_is_carried_on_as_it_is():
+    base = (0.3, 0.1, 0.02, 0.4)
+    askew = table((0.3, 0.0, 0.1), 0.72, red=(0.3, 0.01, 0.085, 0.5), blue=base)
+    motion = stack(askew, "red", "blue")
+    assert motion.gripper == 0.0
+    assert motion.translation[1] > 0.02
+    assert not motion.rotation.any(), "blocks on each other need not be in line"
+
+
 @pytest.mark.parametrize("direction", list(Direction))
 def test_a_push_comes_from_behind_and_goes_the_way_asked(direction):
     start = np.array([0.3, 0.0, 0.02])

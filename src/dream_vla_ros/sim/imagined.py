@@ -22,6 +22,9 @@ OPENING_PER_STEP = FINGER_SPEED_M_S * 0.2 / MAX_FINGER_TRAVEL_M
 # Opening with the fingers on both sides of a block, and the widest at which they press on it.
 BLOCK_OPENING = BLOCK_SIZE_M / 2 / MAX_FINGER_TRAVEL_M
 GRIPPED_OPENING = BLOCK_OPENING + 0.04
+_PRESSING = GRIPPED_OPENING - BLOCK_OPENING
+# Fingers as wide as a block that still overlap it by some 6 mm have nowhere to be but on it.
+_IN_GRIP_M = (0.026, 0.020, 0.022)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,22 +73,20 @@ class ImaginedTable:
 
     def between_fingers(self, block: str) -> bool:
         """Say whether a block's centre is between the finger tips."""
-        offset = self.blocks[block].position - self.position
-        along, across, aside = matrix_from_quaternion(self.quaternion).T @ offset
         # Along the approach not quite half a block, across what open fingers leave free, aside half a width.
-        return bool(abs(along) < 0.016 and abs(across) < 0.017 and abs(aside) < 0.011)
+        return bool((np.abs(self._from_grip(block)) < (0.016, 0.017, 0.011)).all())
 
     def holds(self, block: str) -> bool:
-        """Say whether the fingers press on a block."""
-        return (
-            self.opening <= GRIPPED_OPENING
-            and self.opening > BLOCK_OPENING - 0.15
-            and self.between_fingers(block)
+        """Say whether the fingers press on a block, which may have slipped or turned in them."""
+        return bool(
+            BLOCK_OPENING - 0.15 < self.opening <= self._opening_around(block) + _PRESSING
+            and (np.abs(self._from_grip(block)) < _IN_GRIP_M).all()
         )
 
     def apply(self, motion: Motion) -> None:
         """Carry out a motion as if nothing resisted or lagged."""
-        held = [name for name in self.blocks if self.holds(name)] if motion.gripper < GRIPPED_OPENING else []
+        closed = motion.gripper < GRIPPED_OPENING
+        held = [name for name in self.blocks if closed and self.holds(name)]
         self._push_blocks(motion, held)
         for name in held:
             self._carry(self.blocks[name], motion)
@@ -94,8 +95,19 @@ class ImaginedTable:
             quaternion_from_rotation_vector(motion.rotation), self.quaternion
         )
         change = min(max(motion.gripper - self.opening, -OPENING_PER_STEP), OPENING_PER_STEP)
-        stop = BLOCK_OPENING if any(self.between_fingers(name) for name in self.blocks) else 0.0
+        gripped = [name for name in self.blocks if name in held or self.between_fingers(name)]
+        stop = max((self._opening_around(name) for name in gripped), default=0.0)
         self.opening = max(self.opening + change, min(stop, self.opening))
+
+    def _from_grip(self, block: str) -> Array:
+        """Return a block's centre (3,) from the end effector: along the approach, across fingers, aside."""
+        offset = self.blocks[block].position - self.position
+        return matrix_from_quaternion(self.quaternion).T @ offset
+
+    def _opening_around(self, block: str) -> float:
+        """Return the opening at which the fingers touch a block, turned as it is."""
+        turn = self.blocks[block].yaw - self.yaw
+        return BLOCK_OPENING * (abs(math.cos(turn)) + abs(math.sin(turn)))
 
     def _carry(self, block: ImaginedBlock, motion: Motion) -> None:
         rotation = matrix_from_quaternion(quaternion_from_rotation_vector(motion.rotation))

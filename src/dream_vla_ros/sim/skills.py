@@ -19,7 +19,7 @@ from dream_vla_ros.sim.goals import (
     STACK_OFFSET_M,
     Direction,
 )
-from dream_vla_ros.sim.imagined import ImaginedTable, Motion, reach_along, wrap_quarter
+from dream_vla_ros.sim.imagined import ImaginedTable, Motion, reach_along
 from dream_vla_ros.sim.scene import BLOCK_SIZE_M
 
 MAX_TRANSLATION_M = 0.03
@@ -80,13 +80,10 @@ def stack(table: ImaginedTable, block: str, base: str) -> Motion:
     grasp = _grasp(table, block)
     if grasp is not None:
         return grasp
-    turn = wrap_quarter(below.yaw - carried.yaw)
-    yaw = table.yaw + turn
-    if abs(yaw) > _MAX_YAW_RAD:
-        yaw -= math.copysign(math.pi / 2, yaw)
     place = table.position + offset
     place[2] += BLOCK_SIZE_M
-    return _approach(table, place, yaw, 0.0, _CARRY_HOVER_M, wide_m=0.004)
+    # As it is turned: a carried block hides how the one below is.
+    return _approach(table, place, table.yaw, 0.0, _CARRY_HOVER_M, wide_m=0.004)
 
 
 def push(table: ImaginedTable, block: str, towards: Direction, start: Array) -> Motion:
