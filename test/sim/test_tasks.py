@@ -82,6 +82,21 @@ def test_nothing_lies_in_the_way_of_a_push(seed, direction):
             assert abs(offset[0]) > 0.05, colour
 
 
+@settings(deadline=None)
+@given(st.sampled_from(CLOSED), st.sampled_from(CLOSED), st.integers(0, 10_000))
+def test_a_table_can_have_room_for_two_tasks(task, other, seed):
+    layout = task.draw_layout(4, np.random.default_rng(seed), also=other)
+    assert set(task.goal.blocks) | set(other.goal.blocks) <= set(layout.blocks)
+    assert task.has_room(layout.blocks)
+    assert other.has_room(layout.blocks)
+
+
+def test_a_task_that_fits_the_table_anyway_changes_nothing():
+    alone, both = (CLOSED[0].draw_layout(3, np.random.default_rng(4), also) for also in (None, CLOSED[0]))
+    assert list(alone.blocks) == list(both.blocks)
+    assert all(np.array_equal(alone.blocks[key].position, both.blocks[key].position) for key in both.blocks)
+
+
 def test_too_many_blocks_are_refused_with_the_range():
     with pytest.raises(ValueError, match="needs 1 to 4 blocks, not 5"):
         Task(Lifted("red")).draw_layout(5, np.random.default_rng(0))

@@ -10,7 +10,7 @@ from dream_vla_ros.policy.actions import Motion
 from dream_vla_ros.policy.policy import PolicyResult
 from dream_vla_ros.robot_state import RobotState
 from dream_vla_ros.sim.expert import PERIOD_S, plan
-from dream_vla_ros.sim.goals import Lifted, Stacked
+from dream_vla_ros.sim.goals import Direction, Lifted, Pushed, Stacked
 from dream_vla_ros.sim.tasks import Task
 from dream_vla_ros.training.closed_loop import ClosedLoop, End, LoopSettings
 from dream_vla_ros.training.environment import ASKED, Ending, Moment
@@ -97,9 +97,12 @@ def test_same_seed_same_trial_also_when_it_is_filmed(embodiment):
     assert shots[-1] == pytest.approx(first.time_s, abs=0.15)
 
 
-def test_a_scene_without_the_block_is_refused(embodiment):
-    with pytest.raises(ValueError, match="no pink block"):
-        run(embodiment, Lifted("red"), asked=Lifted("pink"), scene=Lifted("red"))
+def test_a_scene_for_another_task_has_what_is_asked_for_too(embodiment):
+    left, right = Pushed("red", Direction.LEFT), Pushed("pink", Direction.RIGHT)
+    trial, _ = run(embodiment, right, scene=left)
+    assert trial.success
+    with pytest.raises(ValueError, match="needs 4 to 5 blocks, not 3"):
+        Task(Stacked("red", "pink")).draw_layout(3, np.random.default_rng(0), Task(Stacked("green", "blue")))
 
 
 class PointEnvironment:

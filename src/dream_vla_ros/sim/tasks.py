@@ -81,13 +81,15 @@ class Task:
         names = {key: getattr(value, "value", value) for key, value in vars(self.goal).items()}
         return tuple(phrase.format(**names) for phrase in PHRASES[type(self.goal)])
 
-    def draw_layout(self, num_blocks: int, rng: np.random.Generator) -> Layout:
+    def draw_layout(self, num_blocks: int, rng: np.random.Generator, also: Task | None = None) -> Layout:
         """Draw a beginning.
 
         :param num_blocks: Blocks on the table.
+        :param also: Another task whose blocks have to be there, with room for it.
         :raises ValueError: If there are not enough blocks or colours.
         """
-        needed = self.goal.blocks
+        tasks = (self,) if also is None else (self, also)
+        needed = tuple(dict.fromkeys(block for task in tasks for block in task.goal.blocks))
         others = [colour for colour in self.colours if colour not in needed]
         extra = num_blocks - len(needed)
         if not 0 <= extra <= len(others):
@@ -95,9 +97,15 @@ class Task:
             raise ValueError(f"'{self.instruction}' needs {len(needed)} to {most} blocks, not {num_blocks}")
         chosen = [*needed, *rng.choice(others, extra, replace=False)] if extra else list(needed)
         rng.shuffle(chosen)
-        return self.initial.draw([str(colour) for colour in chosen], rng, self._room_for_goal)
+        return self.initial.draw(
+            [str(colour) for colour in chosen], rng, lambda blocks: all(one.has_room(blocks) for one in tasks)
+        )
 
-    def _room_for_goal(self, blocks: Mapping[str, Pose]) -> bool:
+    def has_room(self, blocks: Mapping[str, Pose]) -> bool:
+        """Say whether nothing is in the way of the goal.
+
+        :param blocks: Where the blocks lie; the goal's are among them.
+        """
         if not isinstance(self.goal, Pushed):
             return True
         start = blocks[self.goal.block].position

@@ -77,7 +77,7 @@ class LaidOutTask(Task):
 
     layout: Layout = field(default_factory=lambda: InitialStates().draw((), np.random.default_rng(0)))
 
-    def draw_layout(self, num_blocks: int, rng: np.random.Generator) -> Layout:
+    def draw_layout(self, num_blocks: int, rng: np.random.Generator, also: Task | None = None) -> Layout:
         """Return the layout."""
         return self.layout
 
