@@ -32,6 +32,7 @@ from dream_vla_ros.report.table import table
 from dream_vla_ros.sim.appearance import CLOSED_COLOURS
 from dream_vla_ros.training.alignment import NamedPlaces, PlaceHead, SceneHead, SightHead
 from dream_vla_ros.training.batches import BatchMaker
+from dream_vla_ros.training.comparison_plot import write_comparison
 from dream_vla_ros.training.demonstrations import (
     BLOCK_LABEL,
     BLOCK_NUMBERS,
@@ -167,6 +168,7 @@ class Comparison:
         found = {
             "variant": variant.name,
             "steps": steps,
+            "tries": budget.tries,
             "action_loss": float(np.mean(losses[-max(len(losses) // 10, 1) :])),
             "successes": {kind: rate.successes for kind, rate in rates(records).items()},
             "rates": {kind: rate.words for kind, rate in rates(records).items()},
@@ -340,9 +342,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = COMPARISONS if "all" in arguments.what else {name: COMPARISONS[name] for name in arguments.what}
     comparison = Comparison(arguments.work, budget)
     comparison.prepare(arguments.processes)
+    done: dict[str, Sequence[dict[str, Any]]] = {}
     for name, variants in chosen.items():
-        results = [comparison.run(variant) for variant in variants]
-        print(f"{name}\n{comparison_table(results)}\n", flush=True)
+        done[name] = [comparison.run(variant) for variant in variants]
+        print(f"{name}\n{comparison_table(done[name])}\n", flush=True)
+    write_comparison(arguments.work / "comparison.png", done)
     return 0
 
 
