@@ -76,6 +76,17 @@ def test_a_carried_block_is_let_go_only_on_top_of_the_other():
     assert not stack(clear, "red", "blue").translation.any()
 
 
+def test_a_block_is_set_down_so_slowly_that_there_is_time_to_look_again():
+    base = (0.3, 0.1, 0.02, 0.0)
+    hovering = table((0.3, 0.1, 0.11), BLOCK_OPENING, red=(0.3, 0.1, 0.11, 0.0), blue=base)
+    steps = 0
+    while stack(hovering, "red", "blue").gripper == 0.0:
+        hovering.apply(stack(hovering, "red", "blue"))
+        steps += 1
+    assert steps >= 4, "half a chunk"
+    assert hovering.blocks["red"].position[2] == pytest.approx(0.06, abs=0.006)
+
+
 def test_a_block_that_sits_askew_in_the_fingers_is_carried_on_as_it_is():
     base = (0.3, 0.1, 0.02, 0.4)
     askew = table((0.3, 0.0, 0.1), 0.72, red=(0.3, 0.01, 0.085, 0.5), blue=base)
