@@ -9,6 +9,8 @@ from dream_vla_ros.model.blocked import BlockedLinear, can_block
 CPU = torch.device("cpu")
 ROUNDING = 2e-6  # relative to a product's norm: float32 summed in another order
 
+NARROW_ROUNDING = 1e-2  # bfloat16 has 8 bits
+
 blocks = pytest.mark.skipif(not can_block(CPU, torch.float32), reason="this torch or processor has no blocks")
 
 
@@ -51,11 +53,24 @@ def test_gradients_are_the_plain_ones():
 @blocks
 def test_the_weight_can_be_had_back():
     linear = make()
-    assert torch.equal(BlockedLinear(linear).weight, linear.weight)
+    assert torch.equal(BlockedLinear(linear).plain_weight(torch.float32), linear.weight)
+
+
+@pytest.mark.skipif(not can_block(CPU, torch.bfloat16), reason="no blocks of bfloat16 here")
+def test_narrow_weights_give_the_same_products_and_gradients():
+    linear = make().to(torch.bfloat16)
+    layer = BlockedLinear(linear)
+    x = torch.randn(1, 5, 240, dtype=torch.bfloat16, requires_grad=True)
+    pull = torch.randn(1, 5, 96, dtype=torch.bfloat16)
+    wanted, found = linear(x), layer(x)
+    assert found.dtype is torch.bfloat16
+    assert float((found - wanted).detach().float().norm() / wanted.detach().float().norm()) < NARROW_ROUNDING
+    slopes = [torch.autograd.grad(y, x, pull)[0].float() for y in (wanted, found)]
+    assert float((slopes[1] - slopes[0]).norm() / slopes[0].norm()) < NARROW_ROUNDING
 
 
 def test_other_types_are_refused():
-    assert not can_block(CPU, torch.bfloat16)
+    assert not can_block(CPU, torch.float16)
     assert not can_block(torch.device("meta"), torch.float32)
     with pytest.raises(ModelInputError, match="blocks"):
-        BlockedLinear(make().to(torch.bfloat16))
+        BlockedLinear(make().to(torch.float16))

@@ -28,9 +28,9 @@ SWITCHES = {
 
 @pytest.fixture(scope="module")
 def load(make_checkpoint):
-    def load_(objective, settings=None, **overrides):
+    def load_(objective, settings=None, dtype=torch.float32, **overrides):
         folder = make_checkpoint(objective.value, initializer_range=0.06, **overrides)
-        model = DreamVLAForActionPrediction.from_pretrained(folder, objective)
+        model = DreamVLAForActionPrediction.from_pretrained(folder, objective, dtype=dtype)
         if settings is not None:
             model.optimise(settings)
         return model
@@ -140,6 +140,17 @@ def test_weights_in_blocks_are_stored_once(load):
     model.optimise(InferenceSettings())
     assert sum(p.numel() for p in model.model.layers.parameters()) < layers / 10
     assert all(isinstance(layer.gate_up, BlockedLinear) for layer in model.model.running)
+
+
+@pytest.mark.skipif(not can_block(torch.device("cpu"), torch.bfloat16), reason="no blocks on this processor")
+@pytest.mark.parametrize("objective", [Objective.FLOW_MATCHING, Objective.L1_REGRESSION])
+def test_blocks_change_bfloat16_by_rounding(load, prompts, objective):
+    plain, packed = (
+        load(objective, InferenceSettings(blocked_weights=blocked), dtype=torch.bfloat16)
+        for blocked in (False, True)
+    )
+    assert all(isinstance(layer.gate_up, BlockedLinear) for layer in packed.model.running)
+    np.testing.assert_allclose(predict(packed, prompts[1]), predict(plain, prompts[1]), atol=0.05)
 
 
 def test_prompt_is_reused_between_steps_only_when_asked_for(load, prompts):

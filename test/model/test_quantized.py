@@ -13,9 +13,10 @@ from dream_vla_ros.model import (
     Objective,
     PreviousChunk,
 )
+from dream_vla_ros.model.blocked import can_block
 from dream_vla_ros.model.inference_settings import InferenceSettings, Quantization
 from dream_vla_ros.model.packed_linear import pack_linears
-from dream_vla_ros.model.quantized import KINDS, WeightOnlyLinear
+from dream_vla_ros.model.quantized import KINDS, Bf16Linear, WeightOnlyLinear
 
 # of a product's norm; a single pair of outliers, which may carry all of it, errs by two roundings
 RELATIVE = {
@@ -61,6 +62,15 @@ def test_zeros_stay_finite(name):
     with torch.no_grad():
         linear.weight.zero_()
         assert torch.equal(KINDS[name](linear)(torch.zeros(1, 17, 64)), torch.zeros(1, 17, 32))
+
+
+@pytest.mark.skipif(not can_block(torch.device("cpu"), torch.bfloat16), reason="no blocks of bfloat16 here")
+def test_bf16_in_blocks_is_bf16():
+    torch.manual_seed(0)
+    linear, x = torch.nn.Linear(256, 128), torch.randn(1, 33, 256)
+    kind = partial(Bf16Linear, blocked=True)
+    assert 1e-5 < error(kind, linear, x) < RELATIVE[Quantization.BF16]
+    torch.testing.assert_close(kind(linear)(x), Bf16Linear(linear)(x), rtol=0.01, atol=0.01)
 
 
 def test_int4_says_what_does_not_divide():

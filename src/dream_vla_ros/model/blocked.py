@@ -1,19 +1,19 @@
 """Linear layers whose weight lies in memory as the processor multiplies it, block by block.
 
 The product of oneDNN over such a weight computes what `torch.nn.functional.linear` does, up to rounding, and
-is a fifth faster where that one asks another library (float32 on x86).
+is a fifth faster where that one asks another library (float32 on x86), and 5 to 20 % in bfloat16, where that
+one makes the layout at each product.
 """
 
 from __future__ import annotations
 
 import platform
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from .errors import ModelInputError
-from .packed_linear import PackedLinear
+from .packed_linear import WithoutGradients
 
 # Rows that the layout is made for: a prompt with two images and a chunk. Others are multiplied as well.
 USUAL_ROWS = 224
@@ -22,19 +22,21 @@ _X86 = ("x86_64", "AMD64", "i386")
 
 def can_block(device: torch.device, dtype: torch.dtype) -> bool:
     """Return whether weights there can be laid out in blocks, and products become faster by it."""
-    return (
+    there = (
         device.type == "cpu"
-        and dtype is torch.float32
         and platform.machine() in _X86
         and torch.backends.mkldnn.is_available()
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     )
+    if dtype is torch.bfloat16:
+        return there and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return there and dtype is torch.float32
 
 
-class BlockedLinear(PackedLinear):
+class BlockedLinear(WithoutGradients):
     """A linear layer over a weight in blocks, which is kept in no other form.
 
-    :param linear: What it stands for, float32 on a processor.
+    :param linear: What it stands for, float32 or bfloat16 on a processor.
     :raises ModelInputError: If its weight is not.
     """
 
@@ -46,31 +48,14 @@ class BlockedLinear(PackedLinear):
         # Not a buffer: a tensor of that layout can be neither saved nor moved.
         self._blocks = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), USUAL_ROWS)
 
-    @property
-    def weight(self) -> Tensor:
-        """The weight as it was, (out, in)."""
-        return self._blocks.to_dense()
+    def plain_weight(self, dtype: torch.dtype) -> Tensor:
+        """Return the weight as it was, (out, in)."""
+        return self._blocks.to_dense().to(dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in) to (..., out); a gradient goes through it."""
-        return _Product.apply(x, self) if x.requires_grad else self.multiply(x)
+        return self.through(x)
 
     def multiply(self, x: Tensor) -> Tensor:
         """Multiply and add the bias."""
         return torch.ops.mkldnn._linear_pointwise(x, self._blocks, self.bias, "none", [], "")
-
-
-class _Product(torch.autograd.Function):
-    """The product forwards and its gradient with respect to the places backwards."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: BlockedLinear) -> Tensor:
-        """Run the layer."""
-        ctx.layer = layer
-        return layer.multiply(x)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        """Return the gradient with respect to the places."""
-        (grad,) = grads
-        return grad @ ctx.layer.weight, None

@@ -133,12 +133,12 @@ class Engine:
     def __init__(self, model: DreamVLAForActionPrediction, settings: InferenceSettings) -> None:
         self.model = model
         self.settings = settings
-        pack = packer(settings.quantization)
+        blocked = settings.blocked_weights and not settings.compiled
+        pack = packer(settings.quantization, blocked and can_block(model.device, torch.bfloat16))
         plain = not model.model.running and can_fuse(model.model)
         if pack is not None and not plain:
             raise ModelInputError("the model runs on other layers already; read it again to quantise it")
         if plain and settings.fused_weights:
-            blocked = settings.blocked_weights and not settings.compiled
             if pack is None and blocked and can_block(model.device, model.dtype):
                 pack = BlockedLinear
             fuse(model.model, pack)

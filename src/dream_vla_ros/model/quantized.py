@@ -6,15 +6,16 @@ are kept in fewer bits and unpacked when they are used.
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .blocked import BlockedLinear
 from .errors import ModelInputError
 from .inference_settings import Quantization
-from .packed_linear import Pack, PackedLinear
+from .packed_linear import Pack, PackedLinear, WithoutGradients
 
 INT4_GROUP = 128  # weights that share a scale; smaller is finer and slower, and 128 divides the 7B's widths
 INT4_TILES = 8  # inner tiles of the packed layout on a GPU
@@ -24,37 +25,31 @@ LEAST_SCALE = 1e-12  # an all-zero row must not divide by zero
 
 
 class Bf16Linear(PackedLinear):
-    """A product in bfloat16 between values of another type."""
+    """A product in bfloat16 between values of another type.
+
+    :param blocked: Whether to lay the weight out in blocks.
+    """
 
     weight: Tensor
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear, blocked: bool = False) -> None:
         super().__init__(linear)
-        self.register_buffer("weight", linear.weight.detach().to(torch.bfloat16))
+        narrow = linear.weight.detach().to(torch.bfloat16)
+        self._blocks: BlockedLinear | None = None
+        if blocked:
+            plain = nn.Linear(linear.in_features, linear.out_features, bias=False, device="meta")
+            plain.weight = nn.Parameter(narrow, requires_grad=False)
+            self._blocks = BlockedLinear(plain)
+        else:
+            self.register_buffer("weight", narrow)
 
     def product(self, flat: Tensor) -> Tensor:
         """Round the places and multiply."""
-        return F.linear(flat.to(torch.bfloat16), self.weight)
+        narrow = flat.to(torch.bfloat16)
+        return F.linear(narrow, self.weight) if self._blocks is None else self._blocks(narrow)
 
 
-class _StraightThrough(torch.autograd.Function):
-    """Runs a rounded product forwards and the weight's own product backwards, for guidance by gradients."""
-
-    @staticmethod
-    def forward(ctx: Any, flat: Tensor, layer: RoundedLinear) -> Tensor:
-        """Run the layer."""
-        ctx.layer = layer
-        return layer.rounded(flat)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        """Return the gradient with respect to the places as if nothing had been rounded but the weight."""
-        (grad,) = grads
-        layer = ctx.layer
-        return grad @ (layer.weight.t().to(grad.dtype) * layer.scale.t().to(grad.dtype)), None
-
-
-class RoundedLinear(PackedLinear):
+class RoundedLinear(WithoutGradients):
     """Weights per row and activations per place in 8 bits; derived ones know how these are rounded.
 
     :param most: Largest number that the 8 bits hold.
@@ -73,18 +68,22 @@ class RoundedLinear(PackedLinear):
 
     def product(self, flat: Tensor) -> Tensor:
         """Round and multiply; a gradient goes through it as if the places were not rounded."""
-        return _StraightThrough.apply(flat, self) if flat.requires_grad else self.rounded(flat)
+        return self.through(flat)
 
-    def rounded(self, flat: Tensor) -> Tensor:
-        """Round the places, multiply and scale back."""
-        scale = self._scale(flat)
-        return self.multiply(self.narrow(flat / scale), scale).to(flat.dtype)
+    def multiply(self, x: Tensor) -> Tensor:
+        """Round the places (places, in), multiply and scale back."""
+        scale = self._scale(x)
+        return self.multiply_narrow(self.narrow(x / scale), scale).to(x.dtype)
+
+    def plain_weight(self, dtype: torch.dtype) -> Tensor:
+        """Return the rounded weight, (out, in)."""
+        return self.weight.t().to(dtype) * self.scale.t().to(dtype)
 
     def narrow(self, values: Tensor) -> Tensor:
         """Round values of at most `most` to 8 bits."""
         raise NotImplementedError
 
-    def multiply(self, places: Tensor, scale: Tensor) -> Tensor:
+    def multiply_narrow(self, places: Tensor, scale: Tensor) -> Tensor:
         """Multiply narrow places (places, in), whose scales are (places, 1), by the weight."""
         raise NotImplementedError
 
@@ -102,7 +101,7 @@ class Int8Linear(RoundedLinear):
         """Round to the nearest whole number."""
         return torch.round(values).clamp(-self.most, self.most).to(torch.int8)
 
-    def multiply(self, places: Tensor, scale: Tensor) -> Tensor:
+    def multiply_narrow(self, places: Tensor, scale: Tensor) -> Tensor:
         """Multiply exactly, then scale."""
         return torch._int_mm(places, self.weight) * scale * self.scale
 
@@ -117,7 +116,7 @@ class Fp8Linear(RoundedLinear):
         """Round to the nearest number there is."""
         return values.to(torch.float8_e4m3fn)
 
-    def multiply(self, places: Tensor, scale: Tensor) -> Tensor:
+    def multiply_narrow(self, places: Tensor, scale: Tensor) -> Tensor:
         """Multiply and scale in one."""
         return torch._scaled_mm(places, self.weight, scale, self.scale, out_dtype=torch.bfloat16)
 
@@ -219,6 +218,11 @@ KINDS: dict[Quantization, Pack] = {
 }
 
 
-def packer(quantization: Quantization) -> Pack | None:
-    """Return what quantises a linear layer for inference; None for none."""
+def packer(quantization: Quantization, blocked: bool = False) -> Pack | None:
+    """Return what quantises a linear layer for inference; None for none.
+
+    :param blocked: Whether to lay weights out in blocks, of the kinds that can be.
+    """
+    if quantization is Quantization.BF16:
+        return partial(Bf16Linear, blocked=blocked)
     return None if quantization is Quantization.NONE else KINDS[quantization]
