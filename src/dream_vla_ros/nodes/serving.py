@@ -17,6 +17,8 @@ import rclpy
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from dream_vla_ros.nodes.memory import keep_freed_memory
+
 AnyNode = TypeVar("AnyNode", bound=Node)
 
 EXIT_FAULT = 1
@@ -38,6 +40,7 @@ def run_node(
     :returns: Exit code: that of ``serve``, 2 when the node cannot be made, 1 for a fault.
     """
     ending = threading.Event()
+    keep_freed_memory()
     # A shell starts background jobs with SIGINT ignored; a node must still end with its launch.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ending.set())
