@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +13,6 @@ from safetensors.torch import load_file
 from dream_vla_ros.images import Preprocessing
 from dream_vla_ros.model.dream_vl import DreamVL
 from dream_vla_ros.model.initialize import initialize_checkpoint
-from dream_vla_ros.model.question_pack import pack_questions
 from dream_vla_ros.model.yes_no import question_messages
 from dream_vla_ros.sim.symbols import symbols
 from dream_vla_ros.training.answering import (
@@ -20,11 +22,12 @@ from dream_vla_ros.training.answering import (
     train_answers,
     write_answers,
 )
-from dream_vla_ros.training.answers import AnswerFeeder, AnswerLearner
+from dream_vla_ros.training.answers import AnswerFeeder, AnswerLearner, SceneLearner
 from dream_vla_ros.training.augment import Augmentation
 from dream_vla_ros.training.batches import BatchMaker
 from dream_vla_ros.training.errors import TrainingError
 from dream_vla_ros.training.lora import LoraSettings
+from dream_vla_ros.training.question_rows import question_rows
 from dream_vla_ros.training.questions import draw_questions
 from dream_vla_ros.training.settings import TrainSettings
 from dream_vla_ros.training.store import SampleStore, write_shard
@@ -33,6 +36,7 @@ from dream_vla_ros.training.table_scenes import SceneRecipe, scenes, tables_of
 pytestmark = pytest.mark.timeout(600)  # a few steps of training each, on a machine that may be busy
 
 LORA = LoraSettings(rank=4, alpha=8)
+LEARNING = ("lora_", "embed_tokens", "lm_head")
 STILL = Augmentation(1.0, 0.0, 0.0, 0.0, 0.0)
 
 
@@ -58,7 +62,9 @@ def checkpoint(checkpoints, tmp_path):
 
 def plan_of(steps, **changes):
     settings = TrainSettings(steps=steps, batch_size=2, learning_rate=3e-3, seed=1, save_every=2, log_every=1)
-    return AnswerPlan(questions=4, lora=LORA, augmentation=STILL, training=settings, **changes)
+    images = replace(settings, steps=2, seed=5)
+    plan = AnswerPlan(questions=4, lora=LORA, augmentation=STILL, images=images, training=settings)
+    return replace(plan, mixture=(1.0, 0.0, 0.0), **changes)
 
 
 def feeder(store, checkpoint, processor, questions=5):
@@ -82,9 +88,9 @@ def test_a_batch_asks_what_was_drawn_with_the_right_answers(store, checkpoint, p
             ]
         )
     tokens = feeder(store, checkpoint, processor)._maker.tokens
-    wanted = pack_questions(prompts, tokens)
-    assert torch.equal(batch.pack.input_ids, wanted.input_ids)
-    assert torch.equal(batch.pack.read, wanted.read)
+    wanted = question_rows(prompts, tokens)
+    assert torch.equal(batch.rows.input_ids, wanted.input_ids)
+    assert torch.equal(batch.rows.read, wanted.read)
 
 
 def test_training_scores_what_inference_answers(store, checkpoint, processor):
@@ -120,15 +126,20 @@ def test_only_adapters_and_words_learn_and_resuming_changes_nothing(store, check
     file = checkpoint / "answer_adapter.safetensors"
     at_once = load_file(file)
     file.unlink()
-    steps = iter([False, False, True])
-    assert not train_answers(plan_of(6), checkpoint, [store], halves, stop=lambda: next(steps))
-    assert not file.exists()  # not before the training is complete
+    for stopped in (1, 3):  # in the middle of either stage
+        stop = partial(next, iter([*[False] * (stopped - 1), True]))
+        assert not train_answers(plan_of(6), checkpoint, [store], halves, stop=stop)
+        assert not file.exists()  # not before the training is complete
     assert train_answers(plan_of(6), checkpoint, [store], halves)
     in_parts = load_file(file)
     assert in_parts.keys() == at_once.keys()
     assert all(torch.equal(in_parts[name], tensor) for name, tensor in at_once.items())
-    after = torch.load(whole / "answers" / "state.pt", weights_only=True)["learner"]
-    assert all("lora_" in name or "embed_tokens" in name or "lm_head" in name for name in after)
+    first, after = (
+        torch.load(whole / stage / "state.pt", weights_only=True)["learner"]
+        for stage in ("images", "answers")
+    )
+    assert first.keys() == after.keys()
+    assert all(name.startswith("heads.") or any(one in name for one in LEARNING) for name in after)
     assert any(not torch.equal(after[f"model.{n}"], p) for n, p in before.items() if f"model.{n}" in after)
 
 
@@ -148,6 +159,22 @@ def test_a_training_may_begin_with_the_answers_of_another(checkpoint, layout, tm
         begin_with(answer_model(checkpoint, LoraSettings(rank=2, alpha=2)), checkpoint)
 
 
+def test_image_tokens_learn_what_they_show_without_questions(store, checkpoint, processor):
+    model = answer_model(checkpoint, LORA)
+    learner = AnswerLearner(model, processor)
+    batch = feeder(store, checkpoint, processor)(np.array([0, 2]), np.random.default_rng(0))
+    values = SceneLearner(learner)(batch)
+    values["loss"].backward()
+    reached = {name for name, p in learner.named_parameters() if p.grad is not None and p.grad.any()}
+    assert any(name.startswith("model.model.layers.1.") for name in reached)
+    last = len(model.model.layers) - 2
+    assert not any(name.startswith(f"model.model.layers.{last}.") for name in reached)
+    # What is asked changes neither what the image tokens see nor what they learn.
+    whole = learner(batch)
+    torch.testing.assert_close(values["loss"], whole["image_loss"], atol=1e-5, rtol=1e-4)
+    assert values["image_height_m"] > 0.0
+
+
 def test_answering_is_learned(store, checkpoint, processor):
     model = answer_model(checkpoint, LORA)
     learner = AnswerLearner(model, processor)
@@ -155,10 +182,10 @@ def test_answering_is_learned(store, checkpoint, processor):
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
     losses = []
     for _ in range(8):
-        loss = learner(batch)["loss"]
+        values = learner(batch)
         optimizer.zero_grad()
-        loss.backward()
+        values["loss"].backward()
         optimizer.step()
-        losses.append(float(loss.detach()))
+        losses.append(float(values["answer_loss"]))
     assert losses[0] > 4.0  # of a thousand words it knows nothing yet
     assert losses[-1] < 0.8 * losses[0]

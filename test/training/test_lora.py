@@ -12,6 +12,7 @@ from dream_vla_ros.training.errors import TrainingError
 from dream_vla_ros.training.lora import (
     LoraSettings,
     Trained,
+    compute_at_once,
     fold,
     has_adapters,
     load_adapter,
@@ -54,6 +55,22 @@ def test_every_trainable_tensor_moves_and_no_other(load, processor, samples, obj
         held = {name for name in before if name.startswith(f"{part}.")}
         assert held <= expected
     assert any(name.startswith("proprio_projector.") for name in expected)
+
+
+def test_adapters_may_be_added_before_the_product(load, processor, samples):
+    model = prepare(load(), Trained.LORA_LANGUAGE, TINY)
+    train(model, processor, samples)  # or they would add nothing
+    batch = BatchMaker(model, processor)(samples, samples.images.astype(np.float32))
+    results = []
+    for change in (lambda model: None, compute_at_once):
+        change(model)
+        model.zero_grad()
+        loss = training_loss(model, batch, generator=torch.Generator().manual_seed(0))
+        loss.backward()
+        grads = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        results.append((loss.detach(), grads))
+    assert any("lora_A" in name for name in results[0][1])
+    torch.testing.assert_close(results[1], results[0], atol=1e-5, rtol=1e-3)
 
 
 def test_published_settings_reach_every_linear_layer(load):

@@ -43,7 +43,7 @@ def pack_questions(scenes: Sequence[Sequence[Tensor]], tokens: TokenIds) -> Ques
         end of the last image, with as many of them in all scenes; the rest of each is its own.
     :raises ModelInputError: If they do not.
     """
-    shared = _shared([prompt for prompts in scenes for prompt in prompts], tokens.vision_end)
+    shared = shared_length([prompt for prompts in scenes for prompt in prompts], tokens.vision_end)
     rows, positions, owners, reads = [], [], [], []
     for prompts in scenes:
         parts, places = [prompts[0][:shared]], [torch.arange(1, shared + 1)]
@@ -72,8 +72,13 @@ def pack_questions(scenes: Sequence[Sequence[Tensor]], tokens: TokenIds) -> Ques
     )
 
 
-def _shared(prompts: Sequence[Tensor], image_end: int) -> int:
-    """Return how many tokens stand up to the end of the last image; none without images."""
+def shared_length(prompts: Sequence[Tensor], image_end: int) -> int:
+    """Return how many tokens stand up to the end of the last image; none without images.
+
+    :param prompts: Each (length,).
+    :param image_end: Token behind each image.
+    :raises ModelInputError: If the prompts do not begin with the same tokens up to there.
+    """
     ends = [(prompt == image_end).nonzero().flatten().tolist() for prompt in prompts]
     shared = ends[0][-1] + 1 if ends[0] else 0
     alike = all(end == ends[0] and len(prompt) > shared for end, prompt in zip(ends, prompts, strict=True))

@@ -1,7 +1,8 @@
 """Learning to answer yes/no questions about images, as the planner will ask them.
 
 The label is the simulation's own truth. What is predicted is the masked place of an answer, from the state
-one place to its left, as everywhere in Dream.
+one place to its left, as everywhere in Dream. Beside it, words for blocks and the image tokens that show them
+learn what :mod:`~dream_vla_ros.training.block_facts` says of each.
 """
 
 from __future__ import annotations
@@ -17,43 +18,57 @@ from torch.nn import functional as F
 
 from dream_vla_ros.model.dream_vla import DreamVLAForActionPrediction
 from dream_vla_ros.model.language import rotary_tables
-from dream_vla_ros.model.objectives import IGNORED
 from dream_vla_ros.model.processor import DreamVLAProcessor
-from dream_vla_ros.model.question_pack import QuestionPack, pack_questions
 from dream_vla_ros.model.yes_no import answer_ids, question_messages
 from dream_vla_ros.sim.symbols import symbols
+from dream_vla_ros.training.alignment import states_before
 from dream_vla_ros.training.augment import Augmentation
 from dream_vla_ros.training.batches import BatchMaker
+from dream_vla_ros.training.block_facts import FactHeads, block_facts
+from dream_vla_ros.training.demonstrations import SIGHT_LABEL
+from dream_vla_ros.training.question_rows import QuestionRows, RowAttention, question_rows
 from dream_vla_ros.training.questions import NO, YES, draw_questions
 from dream_vla_ros.training.store import SampleStore
 from dream_vla_ros.training.table_scenes import tables_of
+
+# The last layer carries what words know to the answers, the one before it what images know to the words.
+_WORD_LAYER, _IMAGE_LAYER = -1, -2
 
 
 @dataclass(frozen=True, eq=False)
 class AnswerBatch:
     """Questions about scenes, and their answers.
 
-    :param pack: As many questions of each scene.
+    :param rows: As many questions of each scene.
     :param pixel_values: Patches of all scenes' images, as many of each scene.
     :param yes: (scenes, questions) bool, the right answers.
+    :param facts: (scenes, names, facts), NaN where there is no such block; see ``block_facts``.
+    :param sight: (scenes, cameras, names, 11), where images show each block; see ``SIGHT_LABEL``.
     """
 
-    pack: QuestionPack
+    rows: QuestionRows
     pixel_values: Tensor
     image_grid_thw: Tensor
     yes: Tensor
+    facts: Tensor
+    sight: Tensor
 
 
 class AnswerLearner(nn.Module):
-    """Learns to answer.
+    """Learns to answer, and what blocks there are and where.
 
     :param model: Whatever is trainable of it learns.
     :param processor: Of the same checkpoint.
+    :param facts_weight: Of what words and image tokens are taught about blocks, beside the answers.
     """
 
-    def __init__(self, model: DreamVLAForActionPrediction, processor: DreamVLAProcessor) -> None:
+    def __init__(
+        self, model: DreamVLAForActionPrediction, processor: DreamVLAProcessor, *, facts_weight: float = 0.5
+    ) -> None:
         super().__init__()
         self.model = model
+        self.heads = FactHeads(model.config.hidden_size, processor)
+        self._facts_weight = facts_weight
         words = processor.tokenizer
         self._spellings = [answer_ids(words, answer) for answer in (False, True)]
         self._words = torch.tensor(
@@ -61,32 +76,60 @@ class AnswerLearner(nn.Module):
         )
 
     def forward(self, batch: AnswerBatch) -> dict[str, Tensor]:
-        """Return ``loss``, the cross-entropy of the answers' tokens, and the share of right answers."""
-        scores = self.scores(batch)
-        asked = batch.pack.asked.to(scores.device)
-        yes = batch.yes.to(scores.device)
-        targets = self._words.to(scores.device)[yes.long()].masked_fill(~asked, IGNORED)
-        loss = F.cross_entropy(scores.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+        """Return ``loss``, its parts, and the share of right answers."""
+        with states_before(self.model, _WORD_LAYER, _IMAGE_LAYER) as seen:
+            scores = self.scores(batch)
+        yes, ids = batch.yes.to(scores.device), batch.rows.input_ids.to(scores.device)
+        answer = F.cross_entropy(scores.flatten(0, 1), self._words.to(scores.device)[yes.long()].flatten())
+        values = self.heads.at_words(seen[_WORD_LAYER], ids, batch.facts)
+        image = self.model.config.tokens.image
+        values |= self.heads.at_images(seen[_IMAGE_LAYER], ids, image, batch.facts, batch.sight)
+        loss = answer + self._facts_weight * (values["word_loss"] + values["image_loss"])
         no_score, yes_score = (scores.detach()[..., ids].logsumexp(-1) for ids in self._spellings)
-        right = ((yes_score > no_score) == yes)[asked].float().mean()
-        return {"loss": loss, "right": right}
+        right = ((yes_score > no_score) == yes).float().mean()
+        told = {name: value.detach() for name, value in values.items()}
+        return {"loss": loss, "answer_loss": answer.detach(), **told, "right": right}
 
     def scores(self, batch: AnswerBatch) -> Tensor:
         """Score the vocabulary at every answer, (scenes, questions, vocabulary)."""
-        model, pack = self.model, batch.pack
-        grids = [(int(t), int(h), int(w)) for t, h, w in batch.image_grid_thw.tolist()]
-        features = model.encode_images(batch.pixel_values.to(model.device, model.dtype), grids)
-        embeds = model.place_images(pack.input_ids.to(model.device), features)
-        rotary = rotary_tables(pack.positions.to(model.device), model.config, embeds.dtype)
-        hidden = model.hidden_states(embeds, rotary, None, pack.mask.to(model.device))
-        read = pack.read.to(model.device)[..., None].expand(-1, -1, hidden.shape[-1])
-        return model.logits(hidden.gather(1, read)).float()
+        model, rows = self.model, batch.rows
+        embeds = model.place_images(rows.input_ids.to(model.device), _features(model, batch))
+        rotary = rotary_tables(rows.positions.to(model.device), model.config, embeds.dtype)
+        with RowAttention(rows):
+            hidden = model.hidden_states(embeds, rotary, rows.read.to(model.device))
+        return model.logits(hidden).float()
+
+
+class SceneLearner(nn.Module):
+    """Learns what image tokens should know of the blocks they show, before any question is asked.
+
+    Runs on the shared tokens in the layers that come before: a quarter of the cost of a scene with questions.
+
+    :param learner: Whose model and heads learn.
+    """
+
+    def __init__(self, learner: AnswerLearner) -> None:
+        super().__init__()
+        self.model = learner.model
+        self.heads = learner.heads
+
+    def forward(self, batch: AnswerBatch) -> dict[str, Tensor]:
+        """Return ``loss`` and the errors of heights."""
+        model, shared = self.model, batch.rows.shared
+        ids = batch.rows.input_ids[:, :shared].to(model.device)
+        states = model.place_images(ids, _features(model, batch))
+        positions = batch.rows.positions[:, :shared].to(model.device)
+        rotary = rotary_tables(positions, model.config, states.dtype)
+        for layer in list(model.model.layers)[:_IMAGE_LAYER]:
+            states = layer(states, rotary)
+        values = self.heads.at_images(states, ids, model.config.tokens.image, batch.facts, batch.sight)
+        return {"loss": values.pop("image_loss"), **values}
 
 
 class AnswerFeeder:
     """Makes batches of questions about scenes.
 
-    :param stores: Demonstrations or scenes with the label of blocks.
+    :param stores: Demonstrations or scenes with the labels of blocks and of where images show them.
     :param maker: Of the same model.
     :param questions: Asked about each scene.
     :param shares: Weights of predicates among them; see :func:`draw_questions`.
@@ -120,15 +163,16 @@ class AnswerFeeder:
         :param rng: Source of all draws.
         :param training: False shows the images as inference does.
         """
-        images, prompts, answers = [], [], []
+        images, prompts, answers, facts, sight = [], [], [], [], []
         for index in indices:
             store = int(np.searchsorted(self._ends, index, side="right"))
             first = int(self._ends[store - 1]) if store else 0
             sample = self._stores[store].take([int(index) - first])
             (table,) = tables_of(sample)
-            asked = draw_questions(
-                symbols(table), list(table.blocks), rng, self._questions, shares=self._shares
-            )
+            state = symbols(table)
+            asked = draw_questions(state, list(table.blocks), rng, self._questions, shares=self._shares)
+            facts.append(block_facts(sample, state))
+            sight.append(sample.labels[SIGHT_LABEL][0])
             images.append(sample.images[0])
             prompts.append([self._prompt(question.text, *sample.images.shape[1:3]) for question in asked])
             answers.append([question.answer for question in asked])
@@ -136,8 +180,14 @@ class AnswerFeeder:
         flat = shown.reshape(-1, *shown.shape[2:])
         coloured = self._augmentation.random(flat, rng) if training else self._augmentation.center(flat)
         patches, grids = self._maker.patches(coloured.reshape(shown.shape))
-        pack = pack_questions(prompts, self._maker.tokens)
-        return AnswerBatch(pack, patches, grids, torch.tensor(answers))
+        return AnswerBatch(
+            question_rows(prompts, self._maker.tokens),
+            patches,
+            grids,
+            torch.tensor(answers),
+            torch.from_numpy(np.stack(facts)),
+            torch.from_numpy(np.stack(sight)),
+        )
 
     def _prompt(self, question: str, cameras: int, size: int) -> Tensor:
         key = (question, cameras, size)
@@ -146,3 +196,8 @@ class AnswerFeeder:
             messages = question_messages(question, cameras)
             self._prompts[key] = self._processor.tokenize(messages, vision)[0]
         return self._prompts[key]
+
+
+def _features(model: DreamVLAForActionPrediction, batch: AnswerBatch) -> Tensor:
+    grids = [(int(t), int(h), int(w)) for t, h, w in batch.image_grid_thw.tolist()]
+    return model.encode_images(batch.pixel_values.to(model.device, model.dtype), grids)
