@@ -21,10 +21,30 @@ sys.path[:0] = {path!r}
 import torch
 torch.set_num_threads(1)
 from test_trainer import trainer, noiseless
-made = trainer({folder!r}, steps=12, ema_decay=0.0)
+{spread}
+made = trainer({folder!r}, steps=12, ema_decay={ema})
 made._feed = lambda indices, rng: noiseless(indices)
 made.run(stop=lambda: made.step == {stop})
+{after}
 torch.distributed.destroy_process_group()
+"""
+# accelerate takes FSDP for devices that are no processors; torch does not mind.
+IN_PARTS = """
+from accelerate import Accelerator
+from accelerate.state import PartialState
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+state = Accelerator(cpu=True).state
+state.fsdp_plugin = FullyShardedDataParallelPlugin(fsdp_version=2)
+PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+"""
+HOLDS_A_PART = """
+from torch.distributed.tensor import DTensor
+assert all(isinstance(parameter, DTensor) for parameter in made._learner.parameters())
+with made.averaged():
+    averaged = made._learner.layer.weight.detach()
+    assert not isinstance(averaged, DTensor)
+    written = torch.load({folder!r} + "/state.pt", weights_only=True)
+    assert torch.equal(averaged, written["average"]["layer.weight"])
 """
 
 
@@ -38,8 +58,10 @@ def line():
     return module
 
 
-def launch(folder, stop, script):
-    script.write_text(CODE.format(path=[os.path.dirname(__file__), *sys.path], folder=str(folder), stop=stop))
+def launch(folder, stop, script, *, spread="", ema=0.0, after=""):
+    path = [os.path.dirname(__file__), *sys.path]
+    values = {"path": path, "folder": str(folder), "stop": stop, "spread": spread, "ema": ema}
+    script.write_text(CODE.format(**values, after=after.format(folder=str(folder))))
     command = [
         sys.executable,
         "-m",
@@ -69,3 +91,17 @@ def test_two_processes_stop_resume_and_learn_what_one_does(tmp_path, line):
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
     losses = [[entry["loss"] for entry in read_metrics(tmp_path / name)] for name in ("both", "alone")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_two_processes_that_hold_parts_go_on_from_one_that_held_all(tmp_path, line):
+    folders = [tmp_path / name for name in ("alone", "parts")]
+    for folder in folders:
+        made = line.trainer(folder, steps=12, ema_decay=0.9)
+        made._feed = lambda indices, rng: line.noiseless(indices)
+        made.run(stop=lambda made=made, folder=folder: folder.name == "parts" and made.step == 5)
+    launch(folders[1], -1, tmp_path / "parts.py", spread=IN_PARTS, ema=0.9, after=HOLDS_A_PART)
+    alone, parts = (torch.load(folder / STATE, weights_only=True) for folder in folders)
+    assert alone["step"] == parts["step"] == 12
+    for key in ("learner", "average", "optimizer"):
+        torch.testing.assert_close(parts[key], alone[key], atol=1e-5, rtol=1e-5)
+    assert line.trainer(folders[1], steps=12, ema_decay=0.9).run(), "one process reads it again"

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from dream_vla_ros.training.sharding import part, part_like, whole_like
+
 
 class Average:
     """Exponential average of a module's trainable parameters, in float32.
@@ -18,19 +20,20 @@ class Average:
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self._decay = decay
-        self._values = {name: p.detach().float().clone() for name, p in _trained(module)}
+        self._examples = dict(_trained(module))
+        self._values = {name: part(p).float().clone() for name, p in _trained(module)}
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
         """Take the weights after a step in; steps count from 1."""
         decay = min(self._decay, step / (step + 9.0))
         for name, parameter in _trained(module):
-            self._values[name].lerp_(parameter.detach().float(), 1.0 - decay)
+            self._values[name].lerp_(part(parameter).float(), 1.0 - decay)
 
     @contextmanager
     def in_place(self, module: nn.Module) -> Iterator[None]:
         """Put the average into the module for a while."""
-        kept = {name: parameter.detach().clone() for name, parameter in _trained(module)}
+        kept = {name: part(parameter).clone() for name, parameter in _trained(module)}
         _copy(self._values, module)
         try:
             yield
@@ -38,21 +41,24 @@ class Average:
             _copy(kept, module)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the averages by parameter name."""
-        return dict(self._values)
+        """Return the whole averages by parameter name; every process has to ask."""
+        return {name: whole_like(value, self._examples[name]) for name, value in self._values.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take averages over."""
         if set(state) != set(self._values):
             raise KeyError("the saved average is of other parameters")
-        self._values = {name: state[name].to(old.device, copy=True) for name, old in self._values.items()}
+        self._values = {
+            name: part_like(state[name], self._examples[name]).to(old.device, copy=True)
+            for name, old in self._values.items()
+        }
 
 
-def _trained(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    return ((name, p) for name, p in module.named_parameters() if p.requires_grad)
+def _trained(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    return ((name, p.detach()) for name, p in module.named_parameters() if p.requires_grad)
 
 
 @torch.no_grad()
 def _copy(values: Mapping[str, Tensor], module: nn.Module) -> None:
     for name, parameter in _trained(module):
-        parameter.copy_(values[name])
+        part(parameter).copy_(values[name])

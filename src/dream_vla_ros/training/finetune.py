@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
 from torch import nn
 
 from dream_vla_ros.embodiment import Embodiment
@@ -87,7 +88,9 @@ def finetune(plan: FineTuning, tell: Callable[[str], object] = lambda text: None
     :raises TrainingError: If datasets, checkpoint and settings do not fit together, or the work folder holds
         another training.
     """
-    state = PartialState()
+    # Unless told, accelerate does not look for other processes on a machine without accelerators.
+    on_processor = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
+    state = PartialState(cpu=on_processor)
     sets = [TrainingSet.open(path, weight) for path, weight in plan.datasets]
     statistics = _statistics(sets)
     images = _preprocessing(plan)
@@ -135,10 +138,11 @@ def finetune(plan: FineTuning, tell: Callable[[str], object] = lambda text: None
     )
     with _until_signal() as asked:
         complete = trainer.run(asked)
-    if complete and trainer.is_main:
+    if complete:
         with trainer.averaged():
-            _publish(plan, model, sets, new)
-        tell(f"wrote {plan.out}")
+            if trainer.is_main:
+                _publish(plan, model, sets, new)
+                tell(f"wrote {plan.out}")
     return complete
 
 

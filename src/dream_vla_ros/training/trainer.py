@@ -26,6 +26,15 @@ from dream_vla_ros.training.errors import TrainingError
 from dream_vla_ros.training.metrics import MetricsLog
 from dream_vla_ros.training.precision import Float32Attention
 from dream_vla_ros.training.settings import TrainSettings
+from dream_vla_ros.training.sharding import (
+    gathered,
+    load_optimizer_state,
+    optimizer_state,
+    part,
+    part_like,
+    prepared,
+    whole,
+)
 
 STATE = "state.pt"
 # What may differ between a training and its resumption without changing what is learned.
@@ -86,10 +95,10 @@ class Trainer:
         self._validate = validate
         self._progress = progress
         self._learner = learner
-        self._wrapped = self._accelerator.prepare_model(learner)
-        self._optimizer = torch.optim.AdamW(
+        optimizer = torch.optim.AdamW(
             parameter_groups(learner, settings.weight_decay), lr=settings.learning_rate, betas=settings.betas
         )
+        self._wrapped, self._optimizer = prepared(self._accelerator, learner, optimizer)
         self._average = Average(learner, settings.ema_decay) if settings.ema_decay else None
         self.step = 0
         parts = self._accelerator.num_processes * settings.accumulation
@@ -136,11 +145,12 @@ class Trainer:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Put the averaged weights in place for a while; the last ones where none are kept."""
-        if self._average is None:
-            yield
-            return
-        with self._average.in_place(self._learner):
+        """Put the averaged weights in place for a while; the last ones where none are kept.
+
+        They are whole on every process, and every process has to do it.
+        """
+        average = nullcontext() if self._average is None else self._average.in_place(self._learner)
+        with average, gathered(self._learner):
             yield
 
     def _one_step(self) -> dict[str, float]:
@@ -151,20 +161,22 @@ class Trainer:
         parts = accelerator.num_processes * settings.accumulation
         shares = self._order.batch(self.step).reshape(settings.accumulation, accelerator.num_processes, -1)
         totals: dict[str, Tensor] = {}
-        for part in range(settings.accumulation):
-            number = part * accelerator.num_processes + accelerator.process_index
+        for share in range(settings.accumulation):
+            number = share * accelerator.num_processes + accelerator.process_index
             rng = np.random.default_rng([settings.seed, self.step, number, parts])
             torch.manual_seed(int(rng.integers(2**63 - 1)))
-            batch = self._feed(shares[part, accelerator.process_index], rng)
-            last = part == settings.accumulation - 1
+            batch = self._feed(shares[share, accelerator.process_index], rng)
+            last = share == settings.accumulation - 1
             with self._gradients_shared(last):
-                with Float32Attention() if self._slow_halves else nullcontext():
+                # Only a copy of the model on each device casts by itself.
+                cast = accelerator.autocast() if accelerator.is_fsdp2 else nullcontext()
+                with cast, Float32Attention() if self._slow_halves else nullcontext():
                     values = self._wrapped(batch)
                 accelerator.backward(values["loss"] / settings.accumulation)
             for key, value in values.items():
                 value = value.detach().float().to(accelerator.device) / settings.accumulation
                 totals[key] = totals[key] + value if key in totals else value
-        norm = nn.utils.clip_grad_norm_(self._learner.parameters(), settings.clip_norm)
+        norm = whole(nn.utils.clip_grad_norm_(self._learner.parameters(), settings.clip_norm))
         if bool(norm.isfinite()):
             self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
@@ -192,15 +204,15 @@ class Trainer:
 
     def _save(self) -> None:
         self._accelerator.wait_for_everyone()
-        if not self.is_main:
-            return
         state = {
             "step": self.step,
             "settings": asdict(self._settings),
-            "learner": {name: p.detach() for name, p in trained_parameters(self._learner)},
-            "optimizer": self._optimizer.state_dict(),
+            "learner": {name: whole(p.detach()) for name, p in trained_parameters(self._learner)},
+            "optimizer": optimizer_state(self._optimizer),
             "average": None if self._average is None else self._average.state_dict(),
         }
+        if not self.is_main:
+            return
         self._folder.mkdir(parents=True, exist_ok=True)
         partial = self._folder / f"{STATE}.partial"
         with partial.open("wb") as file:
@@ -226,7 +238,7 @@ class Trainer:
                 f"{path} is of a training with other settings ({told}): choose another folder"
             )
         self._take_over(path, state["learner"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        load_optimizer_state(self._optimizer, state["optimizer"])
         if self._average is not None:
             self._average.load_state_dict(state["average"])
         self.step = int(state["step"])
@@ -236,7 +248,7 @@ class Trainer:
         for name, parameter in trained_parameters(self._learner):
             if name not in saved or saved[name].shape != parameter.shape:
                 raise TrainingError(f"{path} is of another model ({name}): choose another folder")
-            parameter.copy_(saved[name])
+            part(parameter).copy_(part_like(saved[name], parameter))
 
 
 def trained_parameters(learner: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
