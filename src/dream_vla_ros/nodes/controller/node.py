@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import math
-import sys
 import threading
 import time
 import traceback
@@ -42,9 +41,6 @@ _DEPTH = 10
 _LOG_PERIOD_S = 2.0
 # A node that was told to end waits this long beyond the stop time for the arm to stand.
 _END_MARGIN_S = 0.5
-# Python lets a callback run on for 5 ms while the control loop waits for its turn; no tick shall begin late
-# because a chunk is being read.
-_SWITCH_S = 5e-5
 
 
 @dataclass(frozen=True)
@@ -333,7 +329,6 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _serve(node: ControllerNode, ending: threading.Event) -> int:
-    sys.setswitchinterval(_SWITCH_S)
     spinner = Spinner(node, ending.set)
     spinner.start()
     node.start()
