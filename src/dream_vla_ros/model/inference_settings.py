@@ -33,7 +33,8 @@ class InferenceSettings:
 
     :param fused_weights: multiply query, key and value in one product, and gate and up in one.
     :param blocked_weights: lay weights out as a processor multiplies them; without effect on a GPU, in other
-        types than float32 and bfloat16 and where layers are compiled. The model holds them in no other form afterwards.
+        types than float32 and bfloat16 and where layers are compiled. The model holds them in no other form
+        afterwards.
     :param tables: keep rotary tables and time embeddings instead of computing them at each prediction.
     :param remembered_prompts: how many instructions' embeddings are kept.
     :param bucket: pad prompts to multiples of this many tokens, so that few shapes occur; 1 does not.
