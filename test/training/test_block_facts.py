@@ -43,7 +43,12 @@ def test_facts_are_what_the_simulation_says():
     assert facts.shape == (len(CLOSED_COLOURS), FACTS)
     np.testing.assert_allclose(facts[:3, :3] * [0.1, 0.1, 0.04], PLACES[:3], atol=1e-6)
     np.testing.assert_allclose(facts[:3, 3:6] * 0.1, PLACES[:3] - HAND, atol=1e-6)
-    assert facts[:3, 6:].T.tolist() == [list(values) for values in TRUE.values()]
+    assert facts[:3, 6:9].T.tolist() == [list(values) for values in TRUE.values()]
+    on, under = facts[:3, 9:13], facts[:3, 13:]
+    assert (on == 1.0).nonzero()[0].tolist() == [1]
+    assert on[1, 0] == 1.0  # the second lies on the first
+    assert (under == 1.0).nonzero()[0].tolist() == [0]
+    assert under[0, 1] == 1.0
     assert np.isnan(facts[3]).all()
 
 
@@ -64,4 +69,4 @@ def test_heads_learn_from_blocks_that_are_there_alone(processor):
     assert reached.tolist() == [False, True, True, False, True]
     assert all(bool(value.isfinite()) for value in (words | images).values())
     nothing = heads.at_images(states, input_ids, 715, facts, torch.full_like(sight, torch.nan))
-    assert float(nothing["image_loss"]) == 0.0
+    assert float(nothing["image_loss"].detach()) == 0.0

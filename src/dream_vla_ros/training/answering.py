@@ -65,7 +65,7 @@ class AnswerPlan:
     :param facts_weight: Of what words and image tokens are taught beside the answers.
     :param questions: About each scene of a batch.
     :param shares: Weights of predicates among them: what is there is learned in some hundred steps, what lies
-        directly on the table last.
+        on what last.
     :param lora: Alpha equal to the rank: the products count as they are.
     :param images: How image tokens learn where the blocks are that they show; ``batch_size`` counts scenes.
     :param training: How answers are learned; ``batch_size`` counts scenes.
@@ -78,7 +78,10 @@ class AnswerPlan:
     facts_weight: float = 0.5
     questions: int = 8
     shares: Mapping[str, float] = field(
-        default_factory=lambda: {"present": 0.3, "holding": 0.5, "on": 1.5, "ontable": 2.0}
+        default_factory=lambda: (
+            {"present": 0.2, "holding": 0.5, "on": 2.0, "ontable": 2.0, "clear": 1.2}
+            | {"onleft": 0.6, "onright": 0.6}
+        )
     )
     lora: LoraSettings = field(default_factory=lambda: LoraSettings(rank=32, alpha=32))
     augmentation: Augmentation = field(default_factory=lambda: Augmentation(1.0, 0.08, 0.1, 0.1, 0.0))

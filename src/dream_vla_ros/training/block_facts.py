@@ -1,7 +1,9 @@
-"""What a network that answers should know of each block: where it is, and what is true of it alone.
+"""What a network that answers should know of each block: where it is, what is true of it, what it lies on.
 
 Taught beside the answers, at the words for blocks and at the image tokens that show them. From yes and no
-alone a network of this size did not learn in ten thousand scenes how high a block lies.
+alone a network of this size did not learn in ten thousand scenes how high a block lies. Which colour is below
+and above is told besides the places: where only places were, blocks far from each other were still taken to
+lie on one another in one of eight questions.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from dream_vla_ros.training.demonstrations import BLOCK_LABEL
 from dream_vla_ros.training.store import Samples
 
 _TOLD = ("ontable", "clear", "holding")
-FACTS = 6 + len(_TOLD)
+FACTS = 6 + len(_TOLD) + 2 * len(CLOSED_COLOURS)
 # In units of which an error counts as one: sideways blocks are apart, in height a block's side decides.
 _UNITS_M = np.array([0.1, 0.1, BLOCK_SIZE_M, 0.1, 0.1, 0.1])
 
@@ -32,16 +34,22 @@ def block_facts(sample: Samples, state: State) -> NDArray[np.float32]:
     """Return what is so in one sample (colours, ``FACTS``), NaN where no block has that colour.
 
     The block's place in the base's axes and from the gripper, in units of the loss; then 1 or -1 for each of
-    lying on the table, nothing on it, held.
+    lying on the table, nothing on it, held; for lying on each colour, and for each colour lying on it.
 
     :param sample: One, with the label of blocks and the state ``xyz_axis_angle_fingers``.
     :param state: Its symbols.
     """
     from_hand = sample.labels[BLOCK_LABEL][0][:, :3]
     places = np.concatenate([from_hand + sample.proprio[0, :3], from_hand], axis=1) / _UNITS_M
-    holds = np.array([[Atom(name, (colour,)) in state for name in _TOLD] for colour in CLOSED_COLOURS])
+    holds = np.array([[atom in state for atom in _atoms(colour)] for colour in CLOSED_COLOURS])
     there = np.isfinite(places).all(axis=1, keepdims=True)
     return np.concatenate([places, np.where(there, 2.0 * holds - 1.0, np.nan)], axis=1).astype(np.float32)
+
+
+def _atoms(colour: str) -> list[Atom]:
+    alone = [Atom(name, (colour,)) for name in _TOLD]
+    below = [Atom("on", (colour, other)) for other in CLOSED_COLOURS]
+    return alone + below + [Atom("on", (other, colour)) for other in CLOSED_COLOURS]
 
 
 class FactHeads(nn.Module):
