@@ -97,8 +97,17 @@ def test_a_chunk_is_carried_out_to_its_end_and_then_held():
     check_limits(bench)
 
 
-def test_a_newer_chunk_skips_what_was_executed_since_its_image():
-    bench = ready(robot=embodiment(**without_limits()), settings=ControlSettings(fade_time=0.0))
+@pytest.mark.parametrize(
+    ("catch_up_s", "expected"),
+    [
+        # On from where the old chunk led, or to where the new one leads from where the arm was at its image.
+        (0.0, [0.11, 0.001 * (0.5 * 2 + 3 + 4 + 5 + 6 + 7), 0.0]),
+        (0.2, [0.06, 0.001 * sum(range(8)), 0.0]),
+    ],
+)
+def test_a_newer_chunk_skips_what_was_executed_since_its_image(catch_up_s, expected):
+    settings = ControlSettings(fade_time=0.0, catch_up_time=catch_up_s)
+    bench = ready(robot=embodiment(**without_limits()), settings=settings)
     bench.give((0.02, 0.0, 0.0))
     bench.run(0.6)
     captured_ns = bench.ros_ns
@@ -109,7 +118,6 @@ def test_a_newer_chunk_skips_what_was_executed_since_its_image():
     assert first.step == 2
     bench.run(1.1 - bench.period_s)
     assert bench.tick().mode is Mode.HOLDING
-    expected = [0.11, 0.001 * (0.5 * 2 + 3 + 4 + 5 + 6 + 7), 0.0]
     np.testing.assert_allclose(bench.target.position - CENTRE.position, expected, atol=1e-9)
 
 
@@ -124,7 +132,7 @@ def test_after_a_hold_only_executed_time_is_skipped():
     bench.controller.take_chunk(made, bench.ros_ns)
     assert bench.tick().step == 2
     bench.run(2.0)
-    np.testing.assert_allclose(bench.target.position - CENTRE.position, [0.08, 0.06, 0], atol=1e-9)
+    np.testing.assert_allclose(bench.target.position - CENTRE.position, [0.06, 0.06, 0], atol=1e-9)
     assert bench.last.counters.idle_s > 0.5
 
 

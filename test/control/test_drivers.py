@@ -55,6 +55,21 @@ def drive(bench: Bench, seconds: float, translation: tuple[float, float, float],
         bench.tick()
 
 
+def test_a_human_is_followed_as_fast_as_he_says_and_never_drawn_back(bench: Shared):
+    bench.take()
+    bench.tick(15)
+    pushed = chunk(bench.ros_ns, (0.002, 0.0, 0.0), steps=40, period_s=0.02, goal=HUMAN)
+    assert bench.controller.take_chunk(pushed, bench.ros_ns) is None
+    bench.tick(20)
+    captured_ns = bench.ros_ns
+    bench.tick(5)
+    reached = bench.target.position[0]
+    late = chunk(captured_ns, steps=40, period_s=0.02, goal=HUMAN, chunk_id=2)
+    assert bench.controller.take_chunk(late, bench.ros_ns) is None
+    for _ in range(20):
+        assert bench.tick().target.position[0] >= reached - 1e-9
+
+
 def test_the_arm_stands_when_a_human_takes_over_and_then_follows_him(bench: Shared):
     bench.take()
     taken = bench.tick()

@@ -44,7 +44,7 @@ class Controller:
         check_stop_time(settings, embodiment.limits, self._timing)
         self._period_s = 1.0 / self._timing.control_rate
         self._goals = Drivers()
-        self._timeline = Timeline(embodiment.limits, settings.fade_time)
+        self._timeline = Timeline(embodiment.limits, settings.fade_time, settings.catch_up_time)
         self._history = ActionHistory(self._period_s, self._timing.chunk_max_age)
         self._intake = ChunkIntake(self._timing)
         self._integrator = Integrator(embodiment.limits, self._period_s, settings.stop_time)
@@ -135,7 +135,9 @@ class Controller:
         if self._ensemble is not None and not self._goals.taken_over:
             oldest_ns = ros_ns - round(self._timing.chunk_max_age * 1e9)
             chunk = self._ensemble.blend(chunk, self._history.since, oldest_ns)
-        self._timeline.load(chunk, skip_s)
+        # A human's chunks say how fast to move, not where to.
+        done = None if self._goals.taken_over else self._history.way_since(chunk.stamp_ns)
+        self._timeline.load(chunk, skip_s, done)
         self._counters = replace(self._counters, chunks_accepted=self._counters.chunks_accepted + 1)
         self._reason = Reason(Cause.NONE)
         return None
@@ -260,8 +262,12 @@ class Controller:
         return motion
 
     def _count(self, motion: Motion, advance: Advance | None, ros_ns: int) -> None:
-        action_s = advance.action_s if advance is not None and motion.advanced else 0.0
-        self._history.record(ros_ns, action_s)
+        action_s = 0.0
+        if advance is not None and motion.advanced:
+            action_s = advance.action_s
+            self._history.record(ros_ns, action_s, advance.translation, advance.quaternion)
+        else:
+            self._history.record(ros_ns, action_s)
         counters = self._counters
         if advance is not None:
             self._counters = replace(counters, executed_s=counters.executed_s + action_s)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from dream_vla_ros.chunk import ActionChunk
@@ -27,24 +29,35 @@ def eased(chunk: ActionChunk, width_s: float, begin_s: float = 0.0) -> ActionChu
     :param width_s: At most a step is averaged over; next to nothing leaves the chunk alone.
     :param begin_s: Action time from which on the chunk will be executed.
     """
-    parts = min(_MOST_PARTS, round(chunk.period_s / _PART_S))
-    if parts < 1:
-        return chunk
+    parts = _parts(chunk)
     part_s = chunk.period_s / parts
     # An odd number of parts lies evenly around its middle.
     averaged = int((min(width_s, chunk.period_s) / part_s + _ROUNDING + 1.0) / 2.0) * 2 - 1
     if averaged < 3:
         return chunk
     first = min(int(begin_s / part_s + _ROUNDING), parts * len(chunk) - 1)
-    return ActionChunk(
-        _averaged(np.repeat(chunk.translation / parts, parts, axis=0), averaged, first),
-        _averaged(np.repeat(chunk.rotation / parts, parts, axis=0), averaged, first),
-        np.repeat(chunk.gripper, parts),
-        part_s,
-        chunk.stamp_ns,
-        chunk.goal_id,
-        chunk.chunk_id,
+    fine = in_parts(chunk)
+    return replace(
+        fine,
+        translation=_averaged(fine.translation, averaged, first),
+        rotation=_averaged(fine.rotation, averaged, first),
     )
+
+
+def in_parts(chunk: ActionChunk) -> ActionChunk:
+    """Return the chunk with each step cut into parts of about a control period."""
+    parts = _parts(chunk)
+    return replace(
+        chunk,
+        translation=np.repeat(chunk.translation / parts, parts, axis=0),
+        rotation=np.repeat(chunk.rotation / parts, parts, axis=0),
+        gripper=np.repeat(chunk.gripper, parts),
+        period_s=chunk.period_s / parts,
+    )
+
+
+def _parts(chunk: ActionChunk) -> int:
+    return max(min(_MOST_PARTS, round(chunk.period_s / _PART_S)), 1)
 
 
 def _averaged(motion: Array, count: int, first: int) -> Array:

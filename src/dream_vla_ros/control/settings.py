@@ -39,6 +39,13 @@ class ControlSettings:
         minimum=0.0,
         maximum=2.0,
     )
+    catch_up_time: float = param(
+        0.4,
+        "Time over which the arm catches up with where a chunk has it when it takes over [s]; 0 leaves out "
+        "what it lacks by then.",
+        minimum=0.0,
+        maximum=2.0,
+    )
     dead_man_topic: str = param(
         "", "std_msgs/Bool that must keep saying True while the arm is to move; empty asks for none."
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dream_vla_ros.chunk import ActionChunk
+from dream_vla_ros.control.catch_up import lack, made_up
 from dream_vla_ros.control.easing import eased
 from dream_vla_ros.control.ensemble import mean_rotation, motion_between
 from dream_vla_ros.embodiment import Limits
@@ -64,11 +65,13 @@ class Timeline:
 
     :param limits: Speed limits of the end effector.
     :param fade_s: Action time over which motion fades; 0 switches at once.
+    :param catch_up_s: Action time over which the arm catches up with where a chunk has it when it takes over.
     """
 
-    def __init__(self, limits: Limits, fade_s: float = 0.0) -> None:
+    def __init__(self, limits: Limits, fade_s: float = 0.0, catch_up_s: float = 0.0) -> None:
         self._limits = limits
         self._fade_s = fade_s
+        self._catch_up_s = catch_up_s
         self._fading: _Fading | None = None
         self._rates: Array = np.zeros(0)
         self._position_s = 0.0
@@ -80,12 +83,16 @@ class Timeline:
         """Action time that is left."""
         return 0.0 if self.chunk is None else self.chunk.duration_s - self._position_s
 
-    def load(self, chunk: ActionChunk, skip_s: float) -> None:
+    def load(self, chunk: ActionChunk, skip_s: float, done: tuple[Array, Array] | None = None) -> None:
         """Replace whatever is left by a newer chunk.
 
         :param skip_s: Action time at its beginning that was executed already; less than its duration.
+        :param done: Motion since its capture, translation (3,) m and quaternion (4,), x, y, z, w; None takes
+            what is left of the chunk as it is.
         """
         fine = eased(chunk, self._fade_s, skip_s)
+        if done is not None and self._catch_up_s > 0.0:
+            fine = self._catching_up(fine, skip_s, lack(chunk, skip_s, done))
         # A step too long to have a finite length gets rate 0: it never moves.
         with np.errstate(over="ignore", divide="ignore"):
             linear = self._limits.linear_speed * fine.period_s / np.linalg.norm(fine.translation, axis=1)
@@ -96,6 +103,24 @@ class Timeline:
             self._fading = _Fading(self._eased, self._position_s)
         self._position_s = skip_s
         self.chunk, self._eased = chunk, fine
+
+    def _catching_up(self, fine: ActionChunk, skip_s: float, missing: tuple[Array, Array]) -> ActionChunk:
+        """Return a chunk that takes over with what is missing, and what fading leaves out, made up for."""
+        old, over_s = self._eased, self._catch_up_s
+        fade_s = 0.0 if old is None else min(self._fade_s, self.remaining_s, fine.duration_s - skip_s)
+        after = motion_between(fine, skip_s, fade_s)
+        before = None if old is None else motion_between(old, self._position_s, fade_s)
+        if fade_s <= _NO_TIME_S or after is None or before is None:
+            return made_up(fine, skip_s, missing, over_s)
+        left_out = 1.0 - fade_s / (2.0 * self._fade_s)
+        moved, turned = (
+            part + left_out * (new - gone) for part, new, gone in zip(missing, after, before, strict=True)
+        )
+
+        def share_at(time_s: Array) -> Array:
+            return np.where(time_s < fade_s, time_s / self._fade_s, 1.0)
+
+        return made_up(fine, skip_s, (moved, turned), over_s, share_at)
 
     def clear(self) -> None:
         """Drop whatever is left."""
