@@ -289,7 +289,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="cuda" if gpu else "cpu")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=gpu)
     parser.add_argument("--runs", type=int, default=15, help="most runs of each variant")
-    parser.add_argument("--seconds", type=float, default=10.0, help="time for one setting, 3 runs at least")
+    parser.add_argument("--seconds", type=float, default=6.0, help="time for one setting, 3 runs at least")
     parser.add_argument("--threads", type=int, help="CPU threads; default: torch's")
     parser.add_argument("--quick", action="store_true", help="tiny only, few runs: does it still work?")
     parser.add_argument("--soak", type=int, help="only watch memory over so many predictions")
