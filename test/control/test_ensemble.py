@@ -69,6 +69,20 @@ def test_chunks_are_aligned_by_what_was_executed_also_between_steps():
     np.testing.assert_allclose(blended.translation[:, 0], [0.25, 0.75, 1.25, 0.0])
 
 
+def test_long_chunks_are_averaged_as_far_as_they_will_be_executed():
+    ensemble = Ensemble(0.0)
+    x, y = np.array([0.01, 0.0, 0.0]), np.array([0.0, 0.01, 0.0])
+
+    def long(direction, chunk_id):
+        moved = np.tile(direction, (1000, 1))
+        return ActionChunk(moved, np.zeros((1000, 3)), np.ones(1000), 0.1, SECOND, GOAL, chunk_id)
+
+    ensemble.blend(long(x, 1), lambda _: 0.0, 0)
+    blended = ensemble.blend(long(y, 2), lambda _: 0.25, 0)
+    np.testing.assert_allclose(blended.translation[33], (x + y) / 2)
+    np.testing.assert_allclose(blended.translation[34:], np.tile(y, (966, 1)))
+
+
 def test_what_is_too_old_or_was_forgotten_has_no_say():
     ensemble = Ensemble(0.0)
     ensemble.blend(make(along_x([1.0] * 8), 0.0), executed_at(0.0), 0)

@@ -17,6 +17,8 @@ from dream_vla_ros.geometry import (
 
 # Chunks overlap by what fits into one; with more of them in memory the oldest weigh next to nothing new.
 _REMEMBERED = 16
+# Averaging a step takes half a millisecond where all of them have a say, and the controller waits for it.
+_AVERAGED = 32
 # Sums of control periods miss a step's end by rounding; less than this is no time [s].
 _NO_TIME_S = 1e-6
 # The mean rotation is found to this [rad] in two or three iterations, for the rotations of one step are near.
@@ -28,7 +30,8 @@ class Ensemble:
     """Keeps the chunks of one goal as they came, and averages a new one with them.
 
     Chunk i, counted from the oldest that covers an action, weighs exp(-decay * i) (Zhao et al. 2023), so with
-    a positive decay older predictions weigh more. The gripper is never averaged: it is the newest chunk's.
+    a positive decay older predictions weigh more. The gripper is never averaged: it is the newest chunk's. So
+    are steps more than 32 ahead of what was executed, before which another chunk comes.
 
     :param decay: m of the paper; 0 weighs all alike.
     """
@@ -59,7 +62,7 @@ class Ensemble:
         if not others:
             return chunk
         translation, rotation = chunk.translation.copy(), chunk.rotation.copy()
-        for step in range(len(chunk)):
+        for step in range(min(len(chunk), int(skip_s / chunk.period_s) + _AVERAGED)):
             begin_s = step * chunk.period_s
             opinions = [
                 stretch
