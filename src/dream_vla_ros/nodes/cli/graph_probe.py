@@ -92,6 +92,15 @@ class GraphProbe:
             self._cameras.append(seen)
             self._spinning.call(partial(self._watch, seen, compressed))
 
+    def hear_cameras(self, timeout_s: float) -> None:
+        """Wait until every camera has sent something, or the time is over.
+
+        :param timeout_s: Longest time to wait.
+        """
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline and not all(seen.times_s for seen in self._cameras):
+            time.sleep(0.02)
+
     def cameras(self) -> list[CameraSeen]:
         """Return what came from each camera so far."""
         return list(self._cameras)

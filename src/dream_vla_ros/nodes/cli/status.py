@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     with GraphProbe(**client_options(arguments)) as probe:
         probe.find(timeout_s=arguments.timeout)
+        probe.hear_cameras(timeout_s=arguments.timeout)
         time.sleep(arguments.seconds)
         rows = [("policy", *_policy(probe)), ("controller", *_controller(probe))]
         print(table(("node", "state", "detail"), rows))
