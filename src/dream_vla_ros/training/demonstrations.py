@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,7 +31,8 @@ from dream_vla_ros.sim.scene import BLOCK_SIZE_M
 from dream_vla_ros.sim.simulation import TabletopSim
 from dream_vla_ros.sim.state import TableState
 from dream_vla_ros.sim.tasks import Task, closed_tasks
-from dream_vla_ros.training.store import Samples, has_shard, write_shard
+from dream_vla_ros.training.shards import make_missing
+from dream_vla_ros.training.store import Samples, write_shard
 
 BLOCK_LABEL = "blocks"
 BLOCK_NUMBERS = 5
@@ -104,15 +104,9 @@ def write_demonstrations(
     :param load_driver: Makes, in each process, what moves the arm in the expert's stead.
     """
     names = [f"{name}-{at:05d}" for at in range(-(-recipe.episodes // recipe.episodes_per_shard))]
-    missing = [at for at, name in enumerate(names) if not has_shard(store, name)]
-    progress(len(names) - len(missing), len(names))
     make = functools.partial(_make_shard, Path(store), recipe, embodiment, images, name)
-    # Fresh processes: a graphics context must not be inherited.
-    with multiprocessing.get_context("spawn").Pool(
-        min(workers, len(missing)) or 1, _begin, (load_driver,)
-    ) as pool:
-        for done, _ in enumerate(pool.imap_unordered(make, missing), start=len(names) - len(missing) + 1):
-            progress(done, len(names))
+    begin = functools.partial(_begin, load_driver)
+    make_missing(store, names, make, workers=workers, progress=progress, begin=begin)
 
 
 def demonstrations(

@@ -6,7 +6,6 @@ An episode shows one table some dozens of times and costs a hundred times what d
 from __future__ import annotations
 
 import functools
-import multiprocessing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,8 @@ from dream_vla_ros.sim.simulation import TabletopSim
 from dream_vla_ros.sim.tasks import Task
 from dream_vla_ros.training.demonstrations import EpisodeEncoder, cameras_of, concatenate
 from dream_vla_ros.training.questions import draw_scene
-from dream_vla_ros.training.store import Samples, has_shard, write_shard
+from dream_vla_ros.training.shards import make_missing
+from dream_vla_ros.training.store import Samples, write_shard
 
 
 @dataclass(frozen=True)
@@ -61,21 +61,9 @@ def write_still_scenes(
     :param workers: Processes to share the work; the samples do not depend on how many.
     :param progress: Called with the shards there are and those there will be.
     """
-    count = -(-recipe.scenes // recipe.scenes_per_shard)
-    missing = [at for at in range(count) if not has_shard(store, _shard_name(at))]
-    progress(count - len(missing), count)
-    if not missing:
-        return
+    names = [_shard_name(at) for at in range(-(-recipe.scenes // recipe.scenes_per_shard))]
     make = functools.partial(_make_shard, Path(store), recipe, embodiment, images)
-    if workers == 1:
-        for done, at in enumerate(missing, start=count - len(missing) + 1):
-            make(at)
-            progress(done, count)
-        return
-    # Fresh processes: a graphics context must not be inherited.
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(missing))) as pool:
-        for done, _ in enumerate(pool.imap_unordered(make, missing), start=count - len(missing) + 1):
-            progress(done, count)
+    make_missing(store, names, make, workers=workers, progress=progress)
 
 
 def still_scenes(

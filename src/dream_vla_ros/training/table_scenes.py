@@ -7,7 +7,6 @@ begin with towers; a few moments of each are kept, in the format of demonstratio
 from __future__ import annotations
 
 import functools
-import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,7 +31,8 @@ from dream_vla_ros.sim.symbols import symbols
 from dream_vla_ros.sim.tasks import Task
 from dream_vla_ros.training.demonstrations import BLOCK_LABEL, EpisodeEncoder, cameras_of, concatenate
 from dream_vla_ros.training.questions import draw_scene, tabletop_domain
-from dream_vla_ros.training.store import Samples, has_shard, write_shard
+from dream_vla_ros.training.shards import make_missing
+from dream_vla_ros.training.store import Samples, write_shard
 
 # Upright, as quaternion x, y, z, w; how things are turned does not matter to what is true of a table.
 _UPRIGHT = (0.0, 0.0, 0.0, 1.0)
@@ -98,15 +98,8 @@ def write_scenes(
     :param progress: Called with the shards there are and those there will be.
     """
     names = [_shard_name(at) for at in range(-(-recipe.episodes // recipe.episodes_per_shard))]
-    missing = [at for at, name in enumerate(names) if not has_shard(store, name)]
-    progress(len(names) - len(missing), len(names))
-    if not missing:
-        return
     make = functools.partial(_make_shard, Path(store), recipe, embodiment, images)
-    # Fresh processes: a graphics context must not be inherited.
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(missing))) as pool:
-        for done, _ in enumerate(pool.imap_unordered(make, missing), start=len(names) - len(missing) + 1):
-            progress(done, len(names))
+    make_missing(store, names, make, workers=workers, progress=progress)
 
 
 def scenes(
