@@ -14,7 +14,7 @@ from dream_vla_ros.policy.dream_vla import DreamVLAPolicy
 from dream_vla_ros.policy.observation import Observation
 from dream_vla_ros.policy.settings import JPEG, ModelSettings
 from dream_vla_ros.robot_state import RobotState
-from dream_vla_ros.sim.appearance import CLOSED_COLOURS, COLOURS
+from dream_vla_ros.sim.appearance import BYSTANDER_COLOURS, CLOSED_COLOURS, COLOURS, OPEN_COLOURS
 from dream_vla_ros.sim.environment import TabletopEnv
 from dream_vla_ros.sim.rollout import run_episode
 from dream_vla_ros.training.corrections import PolicyDriver
@@ -29,10 +29,19 @@ from dream_vla_ros.training.demonstrations import (
 )
 from dream_vla_ros.training.metrics import read_metrics
 from dream_vla_ros.training.store import SampleStore, write_shard
-from dream_vla_ros.training.tabletop import DEMONSTRATIONS, KEY, STAGES, WEIGHTS, Plan, publish_stages, train
+from dream_vla_ros.training.tabletop import (
+    DEMONSTRATIONS,
+    KEY,
+    WEIGHTS,
+    Plan,
+    Round,
+    main,
+    publish_stages,
+    train,
+)
 
 IMAGES = Preprocessing(112, jpeg=False, crop_area=1.0)
-RECIPE = Recipe(episodes=2, camera_pixels=56)
+RECIPE = Recipe(episodes=2, camera_pixels=56, bystanders=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -108,13 +117,76 @@ def test_labels_tell_where_blocks_are_in_the_images(embodiment):
     assert checked >= 4
 
 
+def test_half_of_the_tables_may_have_bystanders_which_labels_pass_over():
+    recipe = Recipe(episodes=200)
+    drawn = [recipe.task(episode)[0] for episode in range(200)]
+    bystanders = [set(task.colours) - set(CLOSED_COLOURS) for task in drawn]
+    assert {len(some) for some in bystanders} == {0, 2}
+    assert 70 < sum(map(bool, bystanders)) < 130
+    assert set.union(*bystanders) == set(BYSTANDER_COLOURS)
+    assert not set(BYSTANDER_COLOURS) & set(OPEN_COLOURS), "the open set is for trying"
+    assert all(set(task.goal.blocks) <= set(CLOSED_COLOURS) for task in drawn)
+    env = TabletopEnv(image_size=(56, 56), num_blocks=3)
+    task = next(task for task in drawn if len(task.colours) > 4 and len(task.goal.blocks) == 1)
+    try:
+        seeds = range(20)
+        episode = next(
+            one
+            for one in (run_episode(env, replace(task, time_limit_s=0.5), seed) for seed in seeds)
+            if not set(one.blocks) <= set(CLOSED_COLOURS)
+        )
+        views = list(cameras_of(env.sim).values())
+    finally:
+        env.close()
+    named = [colour in episode.blocks for colour in CLOSED_COLOURS]
+    assert np.isfinite(block_labels(episode)[0]).all(axis=1).tolist() == named
+    assert np.isfinite(sight_labels(episode, views)[0, 0, :, 0]).tolist() == named
+
+
+@pytest.mark.parametrize(
+    "given",
+    [["--corrections", "10"], ["--corrections", "--refinement-steps", "10"], ["--corrections", *"123"]],
+)
+def test_corrections_and_refinements_have_to_be_as_many(given, tmp_path):
+    with pytest.raises(SystemExit, match="the same number of rounds, at most 2"):
+        main(["--work", str(tmp_path), *given])
+    assert not list(tmp_path.iterdir())
+
+
+def test_statistics_stay_those_of_the_demonstrations(shown, tmp_path):
+    write_shard(tmp_path / DEMONSTRATIONS, "expert-00000", shown[0])
+    weights = dict.fromkeys(("actions", "refinement_1"))
+    plan = Plan()
+    one = {"steps": 1, "batch_size": 4, "warmup_steps": 1}
+    plan = replace(
+        plan,
+        alignment=replace(plan.alignment, **one),
+        actions=replace(plan.actions, **one),
+        rounds=tuple(replace(each, training=replace(each.training, **one)) for each in plan.rounds),
+    )
+    for stage in ("alignment", "actions"):
+        train(plan, tmp_path, stage)
+    write_shard(tmp_path / DEMONSTRATIONS, "own-00000", shown[1])
+    train(plan, tmp_path, "refinement_1")
+    for stage in weights:
+        publish_stages(plan, tmp_path, tmp_path / f"to_{stage}", stages=("alignment", "actions", stage))
+        weights[stage] = (tmp_path / f"to_{stage}" / "dataset_statistics.json").read_text()
+    assert weights["actions"] == weights["refinement_1"]
+
+
 def test_stages_make_a_checkpoint_that_the_policy_runs(embodiment, shown, tmp_path):
     write_shard(tmp_path / DEMONSTRATIONS, "expert-00000", concatenate(shown))
     plan = Plan()
     short = {"steps": 2, "batch_size": 4, "warmup_steps": 1, "log_every": 1}
-    plan = replace(plan, **{stage: replace(plan.settings(stage), **short) for stage in STAGES})
+    plan = replace(
+        plan,
+        alignment=replace(plan.alignment, **short),
+        actions=replace(plan.actions, **short),
+        rounds=tuple(Round(one.corrections, replace(one.training, **short)) for one in plan.rounds),
+    )
     before = torch.get_num_threads()
-    for stage in STAGES:
+    assert list(plan.stages) == ["alignment", "actions", "refinement_1", "refinement_2"]
+    for stage in plan.stages:
         train(plan, tmp_path, stage)
         assert (tmp_path / stage / WEIGHTS).exists()
         assert len(read_metrics(tmp_path / stage)) == 2

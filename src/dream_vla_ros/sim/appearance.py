@@ -26,6 +26,18 @@ COLOURS: dict[str, tuple[float, float, float]] = {
 # The colours of the closed task set; the open set uses all of them.
 CLOSED_COLOURS: tuple[str, ...] = ("red", "green", "blue", "yellow")
 OPEN_COLOURS: tuple[str, ...] = tuple(COLOURS)
+# Of blocks that nobody speaks of, so that a policy learns to leave alone what it has no word for. None is a
+# colour of the open set: those are for trying what it makes of colours it never saw.
+BYSTANDER_COLOURS: dict[str, tuple[float, float, float]] = {
+    "brown": (0.40, 0.22, 0.08),
+    "grey": (0.50, 0.50, 0.50),
+    "black": (0.07, 0.07, 0.07),
+    "magenta": (0.85, 0.10, 0.60),
+    "mint": (0.55, 0.90, 0.65),
+    "lavender": (0.65, 0.60, 0.95),
+    "olive": (0.50, 0.50, 0.05),
+}
+_PAINTS = COLOURS | BYSTANDER_COLOURS
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,7 @@ def dress(model: mujoco.MjModel, colours: list[str], variation: Variation, rng: 
     :param colours: Colour of ``block_0``, ``block_1`` and so on.
     """
     for index, colour in enumerate(colours):
-        model.geom(f"block_{index}").rgba[:3] = _shade(COLOURS[colour], variation.block_shade, rng)
+        model.geom(f"block_{index}").rgba[:3] = _shade(_PAINTS[colour], variation.block_shade, rng)
     model.geom("table").rgba[:3] = _shade(TABLE_RGBA[:3], variation.table_shade, rng)
     light = 1.0 + rng.uniform(-1.0, 1.0) * variation.brightness
     model.light("lamp").diffuse[:] = 0.6 * light

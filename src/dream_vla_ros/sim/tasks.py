@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from dream_vla_ros.geometry import Pose
-from dream_vla_ros.sim.appearance import CLOSED_COLOURS, OPEN_COLOURS
+from dream_vla_ros.sim.appearance import BYSTANDER_COLOURS, CLOSED_COLOURS, OPEN_COLOURS
 from dream_vla_ros.sim.goals import PUSH_DISTANCE_M, Direction, Goal, Lifted, Pushed, Stacked
 from dream_vla_ros.sim.layout import InitialStates, Layout
 from dream_vla_ros.sim.scene import BLOCK_SIZE_M
@@ -56,7 +56,8 @@ class Task:
     """One thing to do.
 
     :param goal: When it is done.
-    :param colours: Colours the table's blocks are drawn from; the goal's blocks are always there.
+    :param colours: Colours the table's blocks are drawn from, bystanders' among them if wanted; the goal's
+        blocks are always there.
     :param initial: Where everything begins.
     :param time_limit_s: Longest try; the scripted expert takes less than half of it.
     """
@@ -67,7 +68,8 @@ class Task:
     time_limit_s: float = 20.0
 
     def __post_init__(self) -> None:
-        unknown = [colour for colour in (*self.goal.blocks, *self.colours) if colour not in OPEN_COLOURS]
+        others = (colour for colour in self.colours if colour not in BYSTANDER_COLOURS)
+        unknown = [colour for colour in (*self.goal.blocks, *others) if colour not in OPEN_COLOURS]
         if unknown:
             raise ValueError(f"no colour '{unknown[0]}'; there are {', '.join(OPEN_COLOURS)}")
 

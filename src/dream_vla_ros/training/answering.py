@@ -14,7 +14,6 @@ import argparse
 import functools
 import itertools
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,9 +37,9 @@ from dream_vla_ros.training.augment import Augmentation
 from dream_vla_ros.training.batches import BatchMaker
 from dream_vla_ros.training.errors import TrainingError
 from dream_vla_ros.training.lora import LoraSettings, Trained, compute_at_once, prepare
-from dream_vla_ros.training.memory import MALLOC_SETTINGS
 from dream_vla_ros.training.order import MixedOrder
 from dream_vla_ros.training.precision import has_fast_bfloat16
+from dream_vla_ros.training.processes import run_in_processes
 from dream_vla_ros.training.progress import TrainingProgress
 from dream_vla_ros.training.settings import TrainSettings
 from dream_vla_ros.training.still_scenes import StillRecipe, write_still_scenes
@@ -52,6 +51,7 @@ ROOT = Path(__file__).resolve().parents[3]
 STILL = "still"
 SCENES = "scenes"
 STAGES = ("images", "answers")
+_MODULE = "dream_vla_ros.training.answering"
 _WORDS = (EMBEDDING_WEIGHT, OUTPUT_WEIGHT)
 
 
@@ -268,7 +268,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         progress=functools.partial(_told, "scenes"),
     )
     given = list(argv if argv is not None else sys.argv[1:])
-    if status := _train_in_processes(arguments.processes, [*given, "--train-only"]):
+    if status := run_in_processes(_MODULE, arguments.processes, [*given, "--train-only"]):
         return status
     print(f"wrote {arguments.checkpoint / FILE_NAME}; measure and calibrate it with 'dream_vla calibrate'")
     return 0
@@ -281,13 +281,6 @@ def _told(what: str, done: int, total: int) -> None:
 def _preprocessing(checkpoint: Path) -> Preprocessing:
     raw = DreamVLAForActionPrediction.from_pretrained(checkpoint).config.raw
     return replace(preprocessing_of(raw, str(checkpoint)), jpeg=False)
-
-
-def _train_in_processes(processes: int, argv: list[str]) -> int:
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command = [sys.executable, *launch, "-m", "dream_vla_ros.training.answering", *argv]
-    environment = {**os.environ, **MALLOC_SETTINGS, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    return subprocess.run(command, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from dream_vla_ros.images import Preprocessing, RGBImage, preprocess, rotate_180
 from dream_vla_ros.policy.actions import ActionCodec, Motion
 from dream_vla_ros.policy.proprio import ProprioWriter
 from dream_vla_ros.robot_state import RobotState
-from dream_vla_ros.sim.appearance import CLOSED_COLOURS, MODEST_VARIATION, Variation
+from dream_vla_ros.sim.appearance import BYSTANDER_COLOURS, CLOSED_COLOURS, MODEST_VARIATION, Variation
 from dream_vla_ros.sim.arm import ARM_JOINT_NAMES, FINGER_JOINT_NAMES
 from dream_vla_ros.sim.cameras import CAMERA_MOUNTS
 from dream_vla_ros.sim.environment import TabletopEnv
@@ -61,6 +61,8 @@ class Recipe:
     :param seed: Seed of the first; they count up.
     :param shares: Weight of lifting, stacking and pushing in the draw of tasks.
     :param num_blocks: Numbers of blocks on the table, drawn evenly.
+    :param bystanders: Share of the episodes in which blocks that the task does not speak of may also have one
+        of two colours that no task speaks of.
     :param camera_pixels: Side of the rendered images, as the simulation node publishes them.
     :param noise: Kicks that the expert has to recover from.
     :param variation: How far looks differ between episodes.
@@ -71,6 +73,7 @@ class Recipe:
     seed: int = 1_000_000
     shares: tuple[float, float, float] = (0.35, 0.4, 0.25)
     num_blocks: tuple[int, ...] = (3, 4)
+    bystanders: float = 0.5
     camera_pixels: int = 224
     noise: RecoveryNoise = field(default_factory=RecoveryNoise)
     variation: Variation = MODEST_VARIATION
@@ -81,7 +84,11 @@ class Recipe:
         rng = np.random.default_rng([self.seed + episode, 2])
         kind = (Lifted, Stacked, Pushed)[int(rng.choice(3, p=np.array(self.shares) / sum(self.shares)))]
         known = [task for task in closed_tasks() if isinstance(task.goal, kind)]
-        return known[int(rng.integers(len(known)))], int(rng.choice(self.num_blocks))
+        task, num_blocks = known[int(rng.integers(len(known)))], int(rng.choice(self.num_blocks))
+        if rng.random() < self.bystanders:
+            extra = rng.choice(list(BYSTANDER_COLOURS), 2, replace=False)
+            task = replace(task, colours=(*task.colours, *map(str, extra)))
+        return task, num_blocks
 
 
 def write_demonstrations(
@@ -214,6 +221,8 @@ def block_labels(episode: Episode) -> np.ndarray:
         blocks = {colour: Pose(poses[at, :3], poses[at, 3:]) for colour, poses in episode.blocks.items()}
         table = ImaginedTable.from_state(TableState(0.0, Pose(row[:3], row[3:]), 0.0, blocks))
         for colour, block in table.blocks.items():
+            if colour not in CLOSED_COLOURS:
+                continue
             turn = 4.0 * (block.yaw - table.yaw)
             place = block.position - table.position
             labels[at, CLOSED_COLOURS.index(colour)] = [*place, np.cos(turn), np.sin(turn)]
@@ -261,6 +270,8 @@ def sight_labels(episode: Episode, views: Sequence[View]) -> np.ndarray:
         for camera, view in enumerate(views):
             pose = hand.compose(view.pose) if view.mounted else view.pose
             for colour, block in blocks.items():
+                if colour not in CLOSED_COLOURS:
+                    continue
                 labels[at, camera, CLOSED_COLOURS.index(colour)] = sight_of(block, view, pose)
     return labels
 

@@ -1,9 +1,9 @@
 """Train the small Dream-VLA of the simulated tabletop, end to end, and write it as a checkpoint.
 
 Stages, each resumed where it was cut short: expert demonstrations with recovery noise; alignment, in which
-the words for blocks learn where the blocks are; actions by flow matching, with the alignment loss kept;
-corrections, in which the policy moves the arm and the expert says what it should have done; actions again,
-with these. With ``--answer-steps`` it then learns to answer questions, see :mod:`.answering`.
+the words for blocks learn where the blocks are; actions by flow matching, with the alignment loss kept; then
+rounds of corrections, in which the policy moves the arm and the expert says what it should have done, and of
+actions again, with these. With ``--answer-steps`` it then learns to answer questions, see :mod:`.answering`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -47,9 +46,9 @@ from dream_vla_ros.training.demonstrations import (
 from dream_vla_ros.training.evaluation import Plan as Tries
 from dream_vla_ros.training.evaluation import evaluate, rates
 from dream_vla_ros.training.learners import ActionLearner, Alignment, AlignmentLearner, Feeder
-from dream_vla_ros.training.memory import MALLOC_SETTINGS
 from dream_vla_ros.training.order import SampleOrder
 from dream_vla_ros.training.precision import has_fast_bfloat16
+from dream_vla_ros.training.processes import run_in_processes
 from dream_vla_ros.training.progress import TrainingProgress
 from dream_vla_ros.training.publish import Publication, configuration_of, publish
 from dream_vla_ros.training.settings import TrainSettings
@@ -58,10 +57,11 @@ from dream_vla_ros.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[3]
 KEY = "tabletop"
-STAGES = ("alignment", "actions", "refinement")
 WEIGHTS = "weights.pt"
 DEMONSTRATIONS = "demonstrations"
-_FIRST = "first"
+_MODULE = "dream_vla_ros.training.tabletop"
+_ALIGNMENT, _ACTIONS = "alignment", "actions"
+_STATISTICS = "statistics.json"
 _HOW_TRIED = (
     "Tried as by `dream_vla evaluate`: 4 blocks, unseen scenes, all phrasings, without DDS, latency 0.1 s; "
     "intervals of 95 %"
@@ -88,41 +88,67 @@ def _stage() -> TrainSettings:
 
 
 @dataclass(frozen=True)
+class Round:
+    """Corrections and what is learned with them.
+
+    :param corrections: Episodes that the policy drives; those of rounds before are kept.
+    :param training: On all there is by then.
+    """
+
+    corrections: Recipe
+    training: TrainSettings
+
+
+def _round(number: int, steps: int, constant_share: float) -> Round:
+    recipe = Recipe(episodes=800, seed=4_000_000 + 1_000_000 * number, shares=(0.15, 0.45, 0.4))
+    settings = replace(_stage(), steps=steps, learning_rate=8e-4, constant_share=constant_share)
+    return Round(recipe, replace(settings, seed=3 + number))
+
+
+@dataclass(frozen=True)
 class Plan:
     """Everything that decides what comes out.
 
     :param layout: Folder with the model's config, tokenizer and action bounds.
     :param embodiment: Parameter file of the robot.
+    :param rounds: What follows the first training on actions.
     """
 
     layout: Path = ROOT / "models" / "tabletop_tiny"
     embodiment: Path = ROOT / "config" / "tabletop.yaml"
-    demonstrations: Recipe = field(default_factory=lambda: Recipe(episodes=5000))
+    demonstrations: Recipe = field(default_factory=lambda: Recipe(episodes=4000))
     augmentation: Augmentation = field(default_factory=lambda: Augmentation(1.0, 0.08, 0.1, 0.1, 0.0))
     alignment: TrainSettings = field(
         default_factory=lambda: replace(_stage(), steps=1500, constant_share=1.0, seed=1)
     )
-    actions: TrainSettings = field(default_factory=lambda: replace(_stage(), constant_share=0.5, seed=2))
-    corrections: Recipe = field(
-        default_factory=lambda: Recipe(episodes=1000, seed=4_000_000, shares=(0.15, 0.45, 0.4))
+    actions: TrainSettings = field(
+        default_factory=lambda: replace(_stage(), steps=5000, constant_share=0.7, seed=2)
     )
-    refinement: TrainSettings = field(default_factory=lambda: replace(_stage(), constant_share=0.4, seed=3))
+    rounds: tuple[Round, ...] = field(
+        default_factory=lambda: (_round(0, steps=3000, constant_share=0.7), _round(1, 5000, 0.4))
+    )
     alignment_weight: float = 0.5
 
-    def settings(self, stage: str) -> TrainSettings:
-        """Return how a stage trains."""
-        return dict(zip(STAGES, (self.alignment, self.actions, self.refinement), strict=True))[stage]
+    @property
+    def stages(self) -> dict[str, TrainSettings]:
+        """How each stage trains, in their order."""
+        later = {_refinement(number): one.training for number, one in enumerate(self.rounds)}
+        return {_ALIGNMENT: self.alignment, _ACTIONS: self.actions, **later}
+
+
+def _refinement(number: int) -> str:
+    return f"refinement_{number + 1}"
 
 
 def train(plan: Plan, folder: Path, stage: str) -> None:
     """Run one training stage on demonstrations that are there, and keep the averaged weights.
 
-    :param stage: One of ``STAGES``.
+    :param stage: One of the plan's.
     """
-    align = stage == STAGES[0]
-    settings = plan.settings(stage)
+    align = stage == _ALIGNMENT
+    settings = plan.stages[stage]
     store = SampleStore(folder / DEMONSTRATIONS)
-    model = fresh_model(plan, store)
+    model = fresh_model(plan, _statistics(plan, folder))
     processor = cast(DreamVLAProcessor, DreamVLAProcessor.from_pretrained(plan.layout))
     torch.manual_seed(settings.seed)  # of the heads
     maker = BatchMaker(model, processor, KEY)
@@ -145,7 +171,8 @@ def train(plan: Plan, folder: Path, stage: str) -> None:
         learner = AlignmentLearner(model, alignment)
     else:
         learner = ActionLearner(model, alignment, alignment_weight=plan.alignment_weight)
-        before = STAGES[STAGES.index(stage) - 1]
+        names = list(plan.stages)
+        before = names[names.index(stage) - 1]
         learner.load_state_dict(torch.load(folder / before / WEIGHTS, weights_only=True))
     trainer = Trainer(
         learner,
@@ -170,13 +197,15 @@ def train(plan: Plan, folder: Path, stage: str) -> None:
             _save(learner.state_dict(), folder / stage / WEIGHTS)
 
 
-def fresh_model(plan: Plan, store: SampleStore) -> DreamVLAForActionPrediction:
-    """Make the model with random weights and the statistics of the demonstrations."""
+def fresh_model(plan: Plan, statistics: DatasetStatistics) -> DreamVLAForActionPrediction:
+    """Make the model with random weights.
+
+    :param statistics: Of the demonstrations.
+    """
     config = with_token_ids(DreamConfig.from_folder(plan.layout), plan.layout, for_actions=True)
     raw = dict(config.raw) | {"image_jpeg": False, "image_crop_area": plan.augmentation.crop_area}
     raw["initializer_range"] = INITIAL_SPREAD
     config = replace(config, raw=raw, initializer_range=INITIAL_SPREAD)
-    statistics = tabletop_statistics(plan.layout, store)
     return random_model(
         config,
         action_dim=statistics.action[KEY].dim,
@@ -184,6 +213,17 @@ def fresh_model(plan: Plan, store: SampleStore) -> DreamVLAForActionPrediction:
         statistics=statistics,
         seed=plan.demonstrations.seed,
     )
+
+
+def _statistics(plan: Plan, folder: Path) -> DatasetStatistics:
+    # What stages later add to the demonstrations must not change what the weights of stages before mean.
+    path = folder / _STATISTICS
+    if not path.exists():
+        data = tabletop_statistics(plan.layout, SampleStore(folder / DEMONSTRATIONS)).data
+        partial = path.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps(data), encoding="utf-8")
+        os.replace(partial, path)
+    return DatasetStatistics(json.loads(path.read_text(encoding="utf-8")), str(path))
 
 
 def tabletop_statistics(layout: Path, store: SampleStore) -> DatasetStatistics:
@@ -219,15 +259,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--episodes", type=int, default=Plan().demonstrations.episodes)
     parser.add_argument("--alignment-steps", type=int, default=Plan().alignment.steps)
     parser.add_argument("--action-steps", type=int, default=Plan().actions.steps)
-    parser.add_argument("--corrections", type=int, default=Plan().corrections.episodes, metavar="EPISODES")
-    parser.add_argument("--refinement-steps", type=int, default=Plan().refinement.steps)
+    parser.add_argument(
+        "--corrections", type=int, nargs="*", metavar="EPISODES", help="of each round; none, and it has none"
+    )
+    parser.add_argument("--refinement-steps", type=int, nargs="*", metavar="STEPS", help="of each round")
     parser.add_argument(
         "--evaluate", type=int, default=50, metavar="N", help="tries of each kind of task for the model card"
     )
     parser.add_argument(
         "--answer-steps", type=int, default=0, metavar="N", help="then teach it to answer questions"
     )
-    parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
+    parser.add_argument("--stage", choices=list(Plan().stages), help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     plan = _plan(arguments)
     if arguments.stage:
@@ -244,23 +286,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         progress=lambda done, total: print(f"demonstrations: {done} of {total} shards", flush=True),
     )
     given = list(argv if argv is not None else sys.argv[1:])
-    for stage in STAGES:
+    _statistics(plan, arguments.work)
+    names = list(plan.stages)
+    rounds = dict(zip(names[2:], plan.rounds, strict=True))
+    for at, stage in enumerate(names):
         if (arguments.work / stage / WEIGHTS).exists():
             continue
-        if stage == STAGES[2]:
-            first = arguments.work / _FIRST
-            publish_stages(plan, arguments.work, first, stages=STAGES[:2])
+        if stage in rounds:
+            driver = arguments.work / f"{names[at - 1]}_checkpoint"
+            publish_stages(plan, arguments.work, driver, stages=names[:at])
             write_demonstrations(
                 arguments.work / DEMONSTRATIONS,
-                plan.corrections,
+                rounds[stage].corrections,
                 embodiment,
                 images_of(plan),
                 workers=arguments.processes,
                 progress=lambda done, total: print(f"corrections: {done} of {total} shards", flush=True),
-                name="own",
-                load_driver=partial(PolicyDriver.load, first, embodiment),
+                name=f"own_{stage}",
+                load_driver=partial(PolicyDriver.load, driver, embodiment),
             )
-        if status := _train_in_processes(arguments.processes, [*given, "--stage", stage]):
+        if status := run_in_processes(_MODULE, arguments.processes, [*given, "--stage", stage]):
             return status
     publish_stages(plan, arguments.work, arguments.out)
     if arguments.evaluate:
@@ -278,16 +323,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def publish_stages(
-    plan: Plan, work: Path, out: Path, results: Sequence[str] = (), *, stages: Sequence[str] = STAGES
+    plan: Plan, work: Path, out: Path, results: Sequence[str] = (), *, stages: Sequence[str] | None = None
 ) -> None:
     """Write the checkpoint of stages that are complete.
 
     :param work: Folder of the stages.
     :param out: Checkpoint folder.
     :param results: What was seen of it, one sentence each, for the model card.
-    :param stages: Those that are done; the last one's weights are written.
+    :param stages: Those that are done, all by default; the last one's weights are written.
     """
-    model = fresh_model(plan, SampleStore(work / DEMONSTRATIONS))
+    stages = stages or list(plan.stages)
+    model = fresh_model(plan, _statistics(plan, work))
     trained = torch.load(work / stages[-1] / WEIGHTS, weights_only=True)
     model.load_state_dict(
         {name.removeprefix("model."): t for name, t in trained.items() if name.startswith("model.")}
@@ -302,7 +348,7 @@ def publish_stages(
         base="random weights",
         notes=(
             "Data: demonstrations of the scripted expert with recovery noise, and episodes that the model "
-            "itself drove after its first training, labelled with what the expert would have done",
+            "itself drove between trainings, labelled with what the expert would have done",
             "Labels of alignment: simulator poses of the blocks, at the words that name them and at the "
             "image tokens, and where the blocks and their outlines are in the images",
             *results,
@@ -314,13 +360,25 @@ def publish_stages(
 
 def _plan(arguments: argparse.Namespace) -> Plan:
     plan = Plan()
+    episodes = [one.corrections.episodes for one in plan.rounds]
+    steps = [one.training.steps for one in plan.rounds]
+    episodes = episodes if arguments.corrections is None else arguments.corrections
+    steps = steps if arguments.refinement_steps is None else arguments.refinement_steps
+    if len(episodes) != len(steps) or len(steps) > len(plan.rounds):
+        raise SystemExit(
+            f"--corrections has {len(episodes)} rounds and --refinement-steps {len(steps)}; give both the "
+            f"same number of rounds, at most {len(plan.rounds)}"
+        )
+    rounds = tuple(
+        Round(replace(one.corrections, episodes=some), replace(one.training, steps=many))
+        for one, some, many in zip(plan.rounds, episodes, steps, strict=False)
+    )
     return replace(
         plan,
         demonstrations=replace(plan.demonstrations, episodes=arguments.episodes),
         alignment=replace(plan.alignment, steps=arguments.alignment_steps),
         actions=replace(plan.actions, steps=arguments.action_steps),
-        corrections=replace(plan.corrections, episodes=arguments.corrections),
-        refinement=replace(plan.refinement, steps=arguments.refinement_steps),
+        rounds=rounds,
     )
 
 
@@ -328,15 +386,6 @@ def images_of(plan: Plan) -> Preprocessing:
     """Return what is done to camera images."""
     raw = json.loads((plan.layout / "config.json").read_text(encoding="utf-8"))
     return replace(preprocessing_of(raw, str(plan.layout)), jpeg=False, crop_area=plan.augmentation.crop_area)
-
-
-def _train_in_processes(processes: int, argv: list[str]) -> int:
-    # One thread each: processes that meet once a step share two cores better than threads that meet at
-    # every layer.
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command = [sys.executable, *launch, "-m", "dream_vla_ros.training.tabletop", *argv]
-    environment = {**os.environ, **MALLOC_SETTINGS, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    return subprocess.run(command, env=environment, check=False).returncode
 
 
 def _save(state: dict[str, torch.Tensor], path: Path) -> None:
