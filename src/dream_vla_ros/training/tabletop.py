@@ -116,7 +116,7 @@ class Plan:
 
     layout: Path = ROOT / "models" / "tabletop_tiny"
     embodiment: Path = ROOT / "config" / "tabletop.yaml"
-    demonstrations: Recipe = field(default_factory=lambda: Recipe(episodes=4000))
+    demonstrations: Recipe = field(default_factory=lambda: Recipe(episodes=5000))
     augmentation: Augmentation = field(default_factory=lambda: Augmentation(1.0, 0.08, 0.1, 0.1, 0.0))
     alignment: TrainSettings = field(
         default_factory=lambda: replace(_stage(), steps=1500, constant_share=1.0, seed=1)
