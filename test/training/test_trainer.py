@@ -28,6 +28,7 @@ SETTINGS = {
     "save_every": 7,
 }
 PATIENCE_S = 300.0
+pytestmark = pytest.mark.timeout(2 * PATIENCE_S)
 
 
 class Line(nn.Module):

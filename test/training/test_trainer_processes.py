@@ -15,6 +15,7 @@ from dream_vla_ros.training.metrics import read_metrics
 from dream_vla_ros.training.trainer import STATE
 
 PATIENCE_S = 300.0
+pytestmark = pytest.mark.timeout(3 * PATIENCE_S)
 CODE = """
 import sys
 sys.path[:0] = {path!r}

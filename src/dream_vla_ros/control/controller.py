@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 from dream_vla_ros.chunk import ActionChunk, Blending
+from dream_vla_ros.control.clock_watch import ClockWatch
 from dream_vla_ros.control.command import NO_GOAL, Cause, Command, Counters, Mode, Reason
 from dream_vla_ros.control.dead_man import DeadMan
 from dream_vla_ros.control.drivers import Drivers
@@ -21,9 +22,6 @@ from dream_vla_ros.embodiment import Embodiment
 from dream_vla_ros.geometry import Pose
 from dream_vla_ros.robot_state import RobotState
 
-# ROS time that runs ahead of the steady clock by more than this between two ticks was set. Simulated time
-# comes in steps of up to 0.1 s.
-_CLOCK_JUMP_S = 0.25
 # How long a resting arm is still told to rest after its goal ended, so that a lost message does no harm.
 _LINGER_S = 0.5
 
@@ -62,8 +60,7 @@ class Controller:
         self._anchor = False
         self._sending = False
         self._resting_s = 0.0
-        self._clock: tuple[int, int] | None = None
-        self._jump: tuple[Reason, int] | None = None
+        self._clock = ClockWatch(self._timing)
 
     @property
     def goal_id(self) -> bytes | None:
@@ -112,8 +109,8 @@ class Controller:
             if self._suspended[0] == self._goals.goal_id:
                 self._counters = self._suspended[1]
             self._reason = Reason(Cause.WAITING_FOR_CHUNK, "no chunk since the human handed back")
-            if self._clock is not None:
-                self._intake.bar_before(self._clock[0])
+            if self._clock.last_ns is not None:
+                self._intake.bar_before(self._clock.last_ns)
 
     def take_chunk(self, chunk: ActionChunk, ros_ns: int) -> Reason | None:
         """Execute a chunk from the next tick on, in place of what is left of the one before.
@@ -159,8 +156,8 @@ class Controller:
         :param reason: A fault of the adapter, for example.
         """
         self._flush()
-        if self._clock is not None:
-            self._intake.bar_before(self._clock[0])
+        if self._clock.last_ns is not None:
+            self._intake.bar_before(self._clock.last_ns)
         if self._goals.goal_id is not None:
             self._reason = reason
 
@@ -214,7 +211,7 @@ class Controller:
         """
         self._watch_clock(ros_ns, steady_ns)
         unusable = examine_state(state, self._timing, ros_ns, steady_ns, missing, refused)
-        unusable = unusable and (self._jump_since(state, steady_ns) or unusable)
+        unusable = unusable and (self._clock.blamed(state, steady_ns) or unusable)
         let_go = self.dead_man.problem(steady_ns)
         self._problem = unusable or let_go
         if self._problem is not None:
@@ -368,29 +365,16 @@ class Controller:
         elif self._dead_man_ends_goal and self._goals.goal_id is not None:
             self.drop_goal(replace(let_go, message=f"{let_go.message}; hold it, then send a new goal"))
 
-    def _jump_since(self, state: RobotState | None, steady_ns: int) -> Reason | None:
-        """Return a clock jump that makes the newest state look old or from the future; None if none does."""
-        if state is None or self._jump is None:
-            return None
-        jump, jumped_ns = self._jump
-        recent = (steady_ns - jumped_ns) * 1e-9 <= self._timing.state_max_age
-        return jump if recent and state.received_ns <= jumped_ns else None
-
     def _watch_clock(self, ros_ns: int, steady_ns: int) -> None:
-        before, self._clock = self._clock, (ros_ns, steady_ns)
-        if before is None:
+        jump = self._clock.tick(ros_ns, steady_ns)
+        if jump is None:
             return
-        passed_s = (ros_ns - before[0]) * 1e-9
-        ahead_s = passed_s - (steady_ns - before[1]) * 1e-9
-        if passed_s < -self._timing.clock_tolerance or ahead_s > _CLOCK_JUMP_S:
-            self._history.forget_times()
-            self._intake.forget_times()
-            jump = Reason(Cause.CLOCK_JUMP, f"ROS time jumped by {ahead_s:+.3f} s")
-            self._jump = jump, steady_ns
-            self.interrupt(jump)
-            if -self._timing.chunk_max_age <= passed_s < 0.0:
-                # What was captured before the clock was put back may soon look fresh again.
-                self._intake.bar_before(ros_ns - round(ahead_s * 1e9))
+        self._history.forget_times()
+        self._intake.forget_times()
+        self.interrupt(jump.reason)
+        if -self._timing.chunk_max_age <= jump.passed_s < 0.0:
+            # What was captured before the clock was put back may soon look fresh again.
+            self._intake.bar_before(ros_ns - round(jump.ahead_s * 1e9))
 
     def _count_refusal(self, refusal: Reason) -> None:
         self._counters = replace(self._counters, chunks_refused=self._counters.chunks_refused + 1)
