@@ -47,6 +47,12 @@ def test_stacked_rests_and_is_let_go(red, blue, gripper, stacked):
     assert Stacked("red", "blue").reached(START, table(gripper=gripper, red=red, blue=blue)) is stacked
 
 
+def test_stacked_on_a_tower():
+    start = table(red=(0.3, 0.0, 0.02), blue=(0.3, 0.1, 0.06))
+    assert Stacked("red", "blue").reached(start, table(red=(0.3, 0.1, 0.10), blue=(0.3, 0.1, 0.06)))
+    assert not Stacked("red", "blue").reached(start, table(red=(0.3, 0.1, 0.06), blue=(0.3, 0.1, 0.02)))
+
+
 @pytest.mark.parametrize(
     ("red", "direction", "pushed"),
     [

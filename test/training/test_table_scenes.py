@@ -22,7 +22,7 @@ def parts(embodiment):
 
 def test_the_first_moment_is_the_drawn_layout(parts):
     for number, part in enumerate(parts):
-        layout, _ = RECIPE.layout(number)
+        layout = RECIPE.task(number)[0].layout
         drawn = symbols(TableState(0.0, layout.end_effector, 1.0, layout.blocks))
         table = tables_of(part)[0]
         assert set(table.blocks) == set(layout.blocks)
@@ -32,7 +32,7 @@ def test_the_first_moment_is_the_drawn_layout(parts):
 
 
 def test_beginnings_have_towers():
-    drawn = [RECIPE.layout(number)[0] for number in range(30)]
+    drawn = [RECIPE.task(number)[0].layout for number in range(30)]
     tall = [max(pose.position[2] for pose in layout.blocks.values()) for layout in drawn]
     assert 20 < sum(height > 0.05 for height in tall) < 30
 

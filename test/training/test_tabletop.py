@@ -16,6 +16,7 @@ from dream_vla_ros.policy.settings import JPEG, ModelSettings
 from dream_vla_ros.robot_state import RobotState
 from dream_vla_ros.sim.appearance import BYSTANDER_COLOURS, CLOSED_COLOURS, COLOURS, OPEN_COLOURS
 from dream_vla_ros.sim.environment import TabletopEnv
+from dream_vla_ros.sim.goals import Lifted, Pushed, Stacked
 from dream_vla_ros.sim.rollout import run_episode
 from dream_vla_ros.training.corrections import PolicyDriver
 from dream_vla_ros.training.demonstrations import (
@@ -29,16 +30,8 @@ from dream_vla_ros.training.demonstrations import (
 )
 from dream_vla_ros.training.metrics import read_metrics
 from dream_vla_ros.training.store import SampleStore, write_shard
-from dream_vla_ros.training.tabletop import (
-    DEMONSTRATIONS,
-    KEY,
-    WEIGHTS,
-    Plan,
-    Round,
-    main,
-    publish_stages,
-    train,
-)
+from dream_vla_ros.training.tabletop import DEMONSTRATIONS, KEY, WEIGHTS, main, publish_stages, train
+from dream_vla_ros.training.tabletop_plan import Plan, Round
 
 IMAGES = Preprocessing(112, jpeg=False, crop_area=1.0)
 RECIPE = Recipe(episodes=2, camera_pixels=56, bystanders=0.0)
@@ -141,6 +134,22 @@ def test_half_of_the_tables_may_have_bystanders_which_labels_pass_over():
     named = [colour in episode.blocks for colour in CLOSED_COLOURS]
     assert np.isfinite(block_labels(episode)[0]).all(axis=1).tolist() == named
     assert np.isfinite(sight_labels(episode, views)[0, 0, :, 0]).tolist() == named
+
+
+def test_demonstrations_of_towers_show_every_kind_of_task_and_succeed():
+    recipe = Recipe(episodes=30, towers=1.0, shares=(0.2, 0.6, 0.2), num_blocks=(4,))
+    tasks = [recipe.task(episode)[0] for episode in range(recipe.episodes)]
+    heights = [max(pose.position[2] for pose in task.layout.blocks.values()) for task in tasks]
+    assert sum(height > 0.05 for height in heights) > 20
+    assert {type(task.goal) for task in tasks} == {Lifted, Stacked, Pushed}
+    stacked = [task for task in tasks if isinstance(task.goal, Stacked)]
+    raised = next(task for task in stacked if task.layout.blocks[task.goal.base].position[2] > 0.05)
+    env = TabletopEnv(render=False)
+    try:
+        for task in (raised, next(task for task in tasks if isinstance(task.goal, Lifted))):
+            assert run_episode(env, task, 1).success
+    finally:
+        env.close()
 
 
 @pytest.mark.parametrize(

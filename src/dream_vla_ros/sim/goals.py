@@ -96,7 +96,7 @@ class Lifted:
 
 @dataclass(frozen=True)
 class Stacked:
-    """A block rests on another, which rests on the table, and the gripper has let go."""
+    """A block rests on another, which rests on what it lay on before, and the gripper has let go."""
 
     block: str
     base: str
@@ -113,11 +113,11 @@ class Stacked:
     def reached(self, start: TableState, now: TableState) -> bool:
         """Say whether the tower stands by itself."""
         offset = now.blocks[self.block].position - now.blocks[self.base].position
-        base_height = now.blocks[self.base].position[2] - BLOCK_SIZE_M / 2
+        base_rise = now.blocks[self.base].position[2] - start.blocks[self.base].position[2]
         return bool(
             np.hypot(offset[0], offset[1]) <= STACK_OFFSET_M
             and abs(offset[2] - BLOCK_SIZE_M) <= REST_TOLERANCE_M
-            and abs(base_height) <= REST_TOLERANCE_M
+            and abs(base_rise) <= REST_TOLERANCE_M
             and now.gripper >= RELEASED_OPENING
         )
 

@@ -48,7 +48,8 @@ from dream_vla_ros.training.progress import TrainingProgress
 from dream_vla_ros.training.publish import Publication, configuration_of, publish
 from dream_vla_ros.training.settings import TrainSettings
 from dream_vla_ros.training.store import Samples, SampleStore
-from dream_vla_ros.training.tabletop import INITIAL_SPREAD, KEY, Plan, images_of, tabletop_statistics
+from dream_vla_ros.training.tabletop import INITIAL_SPREAD, KEY, images_of, tabletop_statistics
+from dream_vla_ros.training.tabletop_plan import Plan
 from dream_vla_ros.training.trainer import Trainer
 
 LONGEST_CHUNK = 12

@@ -33,6 +33,7 @@ from dream_vla_ros.sim.state import TableState
 from dream_vla_ros.sim.tasks import Task, closed_tasks
 from dream_vla_ros.training.shards import make_missing
 from dream_vla_ros.training.store import Samples, write_shard
+from dream_vla_ros.training.tower_tasks import tower_task
 
 BLOCK_LABEL = "blocks"
 BLOCK_NUMBERS = 5
@@ -60,6 +61,8 @@ class Recipe:
     :param episodes: How many.
     :param seed: Seed of the first; they count up.
     :param shares: Weight of lifting, stacking and pushing in the draw of tasks.
+    :param towers: Share of the episodes that begin with blocks on others, and have a task that can be done
+        there; they have no bystanders.
     :param num_blocks: Numbers of blocks on the table, drawn evenly.
     :param bystanders: Share of the episodes in which blocks that the task does not speak of may also have one
         of two colours that no task speaks of.
@@ -72,6 +75,7 @@ class Recipe:
     episodes: int
     seed: int = 1_000_000
     shares: tuple[float, float, float] = (0.35, 0.4, 0.25)
+    towers: float = 0.0
     num_blocks: tuple[int, ...] = (3, 4)
     bystanders: float = 0.5
     camera_pixels: int = 224
@@ -82,7 +86,13 @@ class Recipe:
     def task(self, episode: int) -> tuple[Task, int]:
         """Draw the task of an episode and the number of blocks on the table."""
         rng = np.random.default_rng([self.seed + episode, 2])
-        kind = (Lifted, Stacked, Pushed)[int(rng.choice(3, p=np.array(self.shares) / sum(self.shares)))]
+        kinds = (Lifted, Stacked, Pushed)
+        if self.towers and rng.random() < self.towers:
+            num_blocks = int(rng.choice(self.num_blocks))
+            colours = rng.choice(CLOSED_COLOURS, num_blocks, replace=False)
+            shares = dict(zip(kinds, self.shares, strict=True))
+            return tower_task([str(colour) for colour in colours], rng, shares=shares), num_blocks
+        kind = kinds[int(rng.choice(3, p=np.array(self.shares) / sum(self.shares)))]
         known = [task for task in closed_tasks() if isinstance(task.goal, kind)]
         task, num_blocks = known[int(rng.integers(len(known)))], int(rng.choice(self.num_blocks))
         if rng.random() < self.bystanders:

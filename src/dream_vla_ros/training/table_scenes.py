@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +17,15 @@ from numpy.typing import NDArray
 from dream_vla_ros.embodiment import Embodiment
 from dream_vla_ros.geometry import Pose
 from dream_vla_ros.images import Preprocessing
-from dream_vla_ros.planning.problem import Problem
-from dream_vla_ros.planning.terms import GroundAction, State
-from dream_vla_ros.planning.transition import transition_model
 from dream_vla_ros.sim.appearance import CLOSED_COLOURS, MODEST_VARIATION, Variation
 from dream_vla_ros.sim.arm import MAX_FINGER_TRAVEL_M
 from dream_vla_ros.sim.environment import TabletopEnv
-from dream_vla_ros.sim.goals import Direction, Goal, Lifted, Pushed, Stacked
-from dream_vla_ros.sim.layout import InitialStates, Layout
 from dream_vla_ros.sim.rollout import run_episode
 from dream_vla_ros.sim.state import TableState
-from dream_vla_ros.sim.symbols import symbols
-from dream_vla_ros.sim.tasks import Task
 from dream_vla_ros.training.demonstrations import BLOCK_LABEL, EpisodeEncoder, cameras_of, concatenate
-from dream_vla_ros.training.questions import draw_scene, tabletop_domain
 from dream_vla_ros.training.shards import make_missing
 from dream_vla_ros.training.store import Samples, write_shard
+from dream_vla_ros.training.tower_tasks import LaidOutTask, tower_task
 
 # Upright, as quaternion x, y, z, w; how things are turned does not matter to what is true of a table.
 _UPRIGHT = (0.0, 0.0, 0.0, 1.0)
@@ -61,25 +54,16 @@ class SceneRecipe:
     time_limit_s: float = 12.0
     episodes_per_shard: int = 25
 
-    def layout(self, episode: int) -> tuple[Layout, np.random.Generator]:
-        """Draw the beginning of an episode; the generator goes on to draw the rest."""
+    def task(self, episode: int) -> tuple[LaidOutTask, np.random.Generator]:
+        """Draw an episode; the generator goes on to draw the rest."""
         rng = np.random.default_rng([self.seed + episode, 3])
         colours = rng.choice(CLOSED_COLOURS, int(rng.choice(self.num_blocks)), replace=False)
-        return draw_scene([str(colour) for colour in colours], rng, tower_share=self.tower_share), rng
-
-
-@dataclass(frozen=True)
-class LaidOutTask(Task):
-    """A task that begins as it is told to.
-
-    :param layout: The beginning.
-    """
-
-    layout: Layout = field(default_factory=lambda: InitialStates().draw((), np.random.default_rng(0)))
-
-    def draw_layout(self, num_blocks: int, rng: np.random.Generator, also: Task | None = None) -> Layout:
-        """Return the layout."""
-        return self.layout
+        return tower_task(
+            [str(colour) for colour in colours],
+            rng,
+            tower_share=self.tower_share,
+            time_limit_s=self.time_limit_s,
+        ), rng
 
 
 def write_scenes(
@@ -116,8 +100,8 @@ def scenes(
     parts = []
     try:
         for number in episodes:
-            layout, rng = recipe.layout(number)
-            count = len(layout.blocks)
+            task, rng = recipe.task(number)
+            count = len(task.layout.blocks)
             if count not in environments:
                 size = (recipe.camera_pixels, recipe.camera_pixels)
                 environments[count] = TabletopEnv(
@@ -127,7 +111,6 @@ def scenes(
                     period_s=embodiment.action.period_s,
                 )
             environment = environments[count]
-            task = _draw_task(layout, rng, recipe.time_limit_s)
             episode = run_episode(
                 environment, task, recipe.seed + number, chunk_size=embodiment.action.chunk_size
             )
@@ -159,27 +142,6 @@ def _table(blocks: NDArray[np.float32], state: NDArray[np.float32]) -> TableStat
     }
     opening = float(np.clip(state[6:8].mean() / MAX_FINGER_TRAVEL_M, 0.0, 1.0))
     return TableState(0.0, Pose(hand, np.array(_UPRIGHT)), opening, places)
-
-
-def _draw_task(layout: Layout, rng: np.random.Generator, limit_s: float) -> Task:
-    """Draw something that can be done, each kind of it as often."""
-    state: State = symbols(TableState(0.0, layout.end_effector, 1.0, layout.blocks))
-    problem = Problem.create(tabletop_domain(), dict.fromkeys(layout.blocks, "block"), [])
-    by_kind: dict[str, list[GroundAction]] = {}
-    for action in transition_model(problem).possible(state):
-        by_kind.setdefault(action.name.partition("-")[0], []).append(action)  # both pushes are one kind
-    actions = by_kind[str(rng.choice(sorted(by_kind)))]
-    action = actions[int(rng.integers(len(actions)))]
-    return LaidOutTask(_goal_of(action), layout=layout, time_limit_s=limit_s)
-
-
-def _goal_of(action: GroundAction) -> Goal:
-    if action.name == "put-on":
-        return Stacked(*action.arguments)
-    (block,) = action.arguments
-    if action.name == "pick-up":
-        return Lifted(block)
-    return Pushed(block, Direction.LEFT if action.name == "push-left" else Direction.RIGHT)
 
 
 def _moments(length: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:

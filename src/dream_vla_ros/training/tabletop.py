@@ -12,8 +12,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -31,9 +31,9 @@ from dream_vla_ros.model.statistics import DatasetStatistics
 from dream_vla_ros.model.tokenizer import with_token_ids
 from dream_vla_ros.policy.preprocessing import preprocessing_of
 from dream_vla_ros.sim.appearance import CLOSED_COLOURS
+from dream_vla_ros.sim.rollout import Driver
 from dream_vla_ros.training import answering
 from dream_vla_ros.training.alignment import NamedPlaces, PlaceHead, SceneHead, SightHead
-from dream_vla_ros.training.augment import Augmentation
 from dream_vla_ros.training.batches import BatchMaker
 from dream_vla_ros.training.corrections import PolicyDriver
 from dream_vla_ros.training.demonstrations import (
@@ -47,20 +47,17 @@ from dream_vla_ros.training.evaluation import Plan as Tries
 from dream_vla_ros.training.evaluation import evaluate, rates
 from dream_vla_ros.training.learners import ActionLearner, Alignment, AlignmentLearner, Feeder
 from dream_vla_ros.training.order import SampleOrder
-from dream_vla_ros.training.precision import has_fast_bfloat16
 from dream_vla_ros.training.processes import run_in_processes
 from dream_vla_ros.training.progress import TrainingProgress
 from dream_vla_ros.training.publish import Publication, configuration_of, publish
-from dream_vla_ros.training.settings import TrainSettings
 from dream_vla_ros.training.store import SampleStore
+from dream_vla_ros.training.tabletop_plan import ALIGNMENT, ROOT, Plan, Round
 from dream_vla_ros.training.trainer import Trainer
 
-ROOT = Path(__file__).resolve().parents[3]
 KEY = "tabletop"
 WEIGHTS = "weights.pt"
 DEMONSTRATIONS = "demonstrations"
 _MODULE = "dream_vla_ros.training.tabletop"
-_ALIGNMENT, _ACTIONS = "alignment", "actions"
 _STATISTICS = "statistics.json"
 _HOW_TRIED = (
     "Tried as by `dream_vla evaluate`: 4 blocks, unseen scenes, all phrasings, without DDS, latency 0.1 s; "
@@ -72,80 +69,12 @@ _REWORDED = 0.7
 INITIAL_SPREAD = 0.05
 
 
-def _stage() -> TrainSettings:
-    """Return what all stages have in common."""
-    return TrainSettings(
-        steps=4000,
-        batch_size=32,
-        learning_rate=1e-3,
-        warmup_steps=100,
-        final_rate=0.02,
-        betas=(0.9, 0.98),
-        ema_decay=0.99,
-        bf16=has_fast_bfloat16(),
-        save_every=100,
-    )
-
-
-@dataclass(frozen=True)
-class Round:
-    """Corrections and what is learned with them.
-
-    :param corrections: Episodes that the policy drives; those of rounds before are kept.
-    :param training: On all there is by then.
-    """
-
-    corrections: Recipe
-    training: TrainSettings
-
-
-def _round(number: int, steps: int, constant_share: float) -> Round:
-    recipe = Recipe(episodes=800, seed=4_000_000 + 1_000_000 * number, shares=(0.15, 0.45, 0.4))
-    settings = replace(_stage(), steps=steps, learning_rate=8e-4, constant_share=constant_share)
-    return Round(recipe, replace(settings, seed=3 + number))
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything that decides what comes out.
-
-    :param layout: Folder with the model's config, tokenizer and action bounds.
-    :param embodiment: Parameter file of the robot.
-    :param rounds: What follows the first training on actions.
-    """
-
-    layout: Path = ROOT / "models" / "tabletop_tiny"
-    embodiment: Path = ROOT / "config" / "tabletop.yaml"
-    demonstrations: Recipe = field(default_factory=lambda: Recipe(episodes=5000))
-    augmentation: Augmentation = field(default_factory=lambda: Augmentation(1.0, 0.08, 0.1, 0.1, 0.0))
-    alignment: TrainSettings = field(
-        default_factory=lambda: replace(_stage(), steps=1500, constant_share=1.0, seed=1)
-    )
-    actions: TrainSettings = field(
-        default_factory=lambda: replace(_stage(), steps=5000, constant_share=0.7, seed=2)
-    )
-    rounds: tuple[Round, ...] = field(
-        default_factory=lambda: (_round(0, steps=3000, constant_share=0.7), _round(1, 5000, 0.4))
-    )
-    alignment_weight: float = 0.5
-
-    @property
-    def stages(self) -> dict[str, TrainSettings]:
-        """How each stage trains, in their order."""
-        later = {_refinement(number): one.training for number, one in enumerate(self.rounds)}
-        return {_ALIGNMENT: self.alignment, _ACTIONS: self.actions, **later}
-
-
-def _refinement(number: int) -> str:
-    return f"refinement_{number + 1}"
-
-
 def train(plan: Plan, folder: Path, stage: str) -> None:
     """Run one training stage on demonstrations that are there, and keep the averaged weights.
 
     :param stage: One of the plan's.
     """
-    align = stage == _ALIGNMENT
+    align = stage == ALIGNMENT
     settings = plan.stages[stage]
     store = SampleStore(folder / DEMONSTRATIONS)
     model = fresh_model(plan, _statistics(plan, folder))
@@ -257,6 +186,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--processes", type=int, default=os.cpu_count() or 1, help="processes to share the work"
     )
     parser.add_argument("--episodes", type=int, default=Plan().demonstrations.episodes)
+    parser.add_argument("--towers", type=int, default=Plan().towers.episodes, help="episodes with towers")
     parser.add_argument("--alignment-steps", type=int, default=Plan().alignment.steps)
     parser.add_argument("--action-steps", type=int, default=Plan().actions.steps)
     parser.add_argument(
@@ -277,14 +207,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         train(plan, arguments.work, arguments.stage)
         return 0
     embodiment = Embodiment.from_file(plan.embodiment)
-    write_demonstrations(
-        arguments.work / DEMONSTRATIONS,
-        plan.demonstrations,
-        embodiment,
-        images_of(plan),
-        workers=arguments.processes,
-        progress=lambda done, total: print(f"demonstrations: {done} of {total} shards", flush=True),
-    )
+    images = images_of(plan)
+
+    def write(what: str, recipe: Recipe, name: str, load_driver: Callable[[], Driver] | None = None) -> None:
+        write_demonstrations(
+            arguments.work / DEMONSTRATIONS,
+            recipe,
+            embodiment,
+            images,
+            workers=arguments.processes,
+            progress=lambda done, total: print(f"{what}: {done} of {total} shards", flush=True),
+            name=name,
+            load_driver=load_driver,
+        )
+
+    write("demonstrations", plan.demonstrations, "expert")
+    write("demonstrations with towers", plan.towers, "tower")
     given = list(argv if argv is not None else sys.argv[1:])
     _statistics(plan, arguments.work)
     names = list(plan.stages)
@@ -295,16 +233,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if stage in rounds:
             driver = arguments.work / f"{names[at - 1]}_checkpoint"
             publish_stages(plan, arguments.work, driver, stages=names[:at])
-            write_demonstrations(
-                arguments.work / DEMONSTRATIONS,
-                rounds[stage].corrections,
-                embodiment,
-                images_of(plan),
-                workers=arguments.processes,
-                progress=lambda done, total: print(f"corrections: {done} of {total} shards", flush=True),
-                name=f"own_{stage}",
-                load_driver=partial(PolicyDriver.load, driver, embodiment),
-            )
+            load = partial(PolicyDriver.load, driver, embodiment)
+            write("corrections", rounds[stage].corrections, f"own_{stage}", load)
         if status := run_in_processes(_MODULE, arguments.processes, [*given, "--stage", stage]):
             return status
     publish_stages(plan, arguments.work, arguments.out)
@@ -376,6 +306,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
     return replace(
         plan,
         demonstrations=replace(plan.demonstrations, episodes=arguments.episodes),
+        towers=replace(plan.towers, episodes=arguments.towers),
         alignment=replace(plan.alignment, steps=arguments.alignment_steps),
         actions=replace(plan.actions, steps=arguments.action_steps),
         rounds=rounds,

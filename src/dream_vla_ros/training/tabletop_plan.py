@@ -1,0 +1,87 @@
+"""What `make train-tabletop` makes a checkpoint from: demonstrations, stages and rounds of corrections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from dream_vla_ros.training.augment import Augmentation
+from dream_vla_ros.training.demonstrations import Recipe
+from dream_vla_ros.training.precision import has_fast_bfloat16
+from dream_vla_ros.training.settings import TrainSettings
+
+ROOT = Path(__file__).resolve().parents[3]
+ALIGNMENT, ACTIONS = "alignment", "actions"
+
+
+def _stage() -> TrainSettings:
+    """Return what all stages have in common."""
+    return TrainSettings(
+        steps=4000,
+        batch_size=32,
+        learning_rate=1e-3,
+        warmup_steps=100,
+        final_rate=0.02,
+        betas=(0.9, 0.98),
+        ema_decay=0.99,
+        bf16=has_fast_bfloat16(),
+        save_every=100,
+    )
+
+
+@dataclass(frozen=True)
+class Round:
+    """Corrections and what is learned with them.
+
+    :param corrections: Episodes that the policy drives; those of rounds before are kept.
+    :param training: On all there is by then.
+    """
+
+    corrections: Recipe
+    training: TrainSettings
+
+
+def _round(number: int, steps: int, constant_share: float) -> Round:
+    shares = (0.15, 0.45, 0.4)
+    recipe = Recipe(episodes=800, seed=4_000_000 + 1_000_000 * number, shares=shares, towers=0.25)
+    settings = replace(_stage(), steps=steps, learning_rate=8e-4, constant_share=constant_share)
+    return Round(recipe, replace(settings, seed=3 + number))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what comes out.
+
+    :param layout: Folder with the model's config, tokenizer and action bounds.
+    :param embodiment: Parameter file of the robot.
+    :param towers: More demonstrations.
+    :param rounds: What follows the first training on actions.
+    """
+
+    layout: Path = ROOT / "models" / "tabletop_tiny"
+    embodiment: Path = ROOT / "config" / "tabletop.yaml"
+    demonstrations: Recipe = field(default_factory=lambda: Recipe(episodes=5000))
+    towers: Recipe = field(
+        default_factory=lambda: Recipe(episodes=1200, seed=2_000_000, shares=(0.2, 0.6, 0.2), towers=1.0)
+    )
+    augmentation: Augmentation = field(default_factory=lambda: Augmentation(1.0, 0.08, 0.1, 0.1, 0.0))
+    alignment: TrainSettings = field(
+        default_factory=lambda: replace(_stage(), steps=1500, constant_share=1.0, seed=1)
+    )
+    actions: TrainSettings = field(
+        default_factory=lambda: replace(_stage(), steps=5000, constant_share=0.7, seed=2)
+    )
+    rounds: tuple[Round, ...] = field(
+        default_factory=lambda: (_round(0, steps=3000, constant_share=0.7), _round(1, 5000, 0.4))
+    )
+    alignment_weight: float = 0.5
+
+    @property
+    def stages(self) -> dict[str, TrainSettings]:
+        """How each stage trains, in their order."""
+        later = {_refinement(number): one.training for number, one in enumerate(self.rounds)}
+        return {ALIGNMENT: self.alignment, ACTIONS: self.actions, **later}
+
+
+def _refinement(number: int) -> str:
+    return f"refinement_{number + 1}"
