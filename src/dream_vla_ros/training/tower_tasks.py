@@ -17,6 +17,9 @@ from dream_vla_ros.sim.symbols import symbols
 from dream_vla_ros.sim.tasks import Task
 from dream_vla_ros.training.questions import draw_scene, tabletop_domain
 
+# A task of several steps begins each where the one before ended, which may be anywhere above the table.
+_ANYWHERE = InitialStates(ee_low_m=(0.18, -0.15, 0.14), ee_high_m=(0.36, 0.15, 0.22), ee_yaw_rad=0.7)
+
 
 @dataclass(frozen=True)
 class LaidOutTask(Task):
@@ -40,13 +43,13 @@ def tower_task(
     shares: Mapping[type, float] | None = None,
     time_limit_s: float = 20.0,
 ) -> LaidOutTask:
-    """Draw a table, and something that can be done there.
+    """Draw a table, where the gripper is above it, and something that can be done there.
 
     :param colours: The blocks.
     :param tower_share: How probable it is that a block begins on another one.
     :param shares: Weight of each kind of goal among those that can be reached; all alike by default.
     """
-    layout = draw_scene(colours, rng, tower_share=tower_share)
+    layout = draw_scene(colours, rng, tower_share=tower_share, states=_ANYWHERE)
     state: State = symbols(TableState(0.0, layout.end_effector, 1.0, layout.blocks))
     problem = Problem.create(tabletop_domain(), dict.fromkeys(layout.blocks, "block"), [])
     by_kind: dict[type, list[Goal]] = {}
