@@ -117,16 +117,27 @@ class ClosedLoop(Generic[TaskT]):
 
         :param words: What the policy is told.
         """
+        return self.go_on(self._environment.reset(task, seed), seed, words, film)[0]
+
+    def go_on(
+        self, now: Moment, seed: int, words: str, film: Film | None = None, *, number: int = 1
+    ) -> tuple[Trial, Moment]:
+        """Try something in the environment as it is, as the next goal of a graph that keeps running.
+
+        :param now: The environment's last moment.
+        :param number: Which goal of the episode it is.
+        :returns: The try, and the last moment.
+        """
         limits = self._settings
-        now = self._environment.reset(task, seed)
+        begin_s = now.time_s
         self._policy.reset()
-        goal_id = uuid.UUID(int=seed + 1).bytes
+        goal_id = uuid.UUID(int=(number << 64) + seed).bytes
         controller = Controller(self._embodiment)
         settling = SettleDetector(limits.settle)
         held = _Held(now.time_s)
         waiting: tuple[float, ActionChunk] | None = None
         due_s, film_s, chunks = now.time_s, now.time_s, 0
-        while now.time_s < limits.time_limit_s and not settling.settled:
+        while now.time_s - begin_s < limits.time_limit_s and not settling.settled:
             if film is not None and now.time_s >= film_s - 1e-9:
                 film(self._environment.look(), now)
                 film_s += FILM_PERIOD_S
@@ -145,15 +156,16 @@ class ClosedLoop(Generic[TaskT]):
             if held.see(now) and not limits.until_settled:
                 break
         end = End.SETTLED if settling.settled else End.TIME_LIMIT
-        return Trial(
+        trial = Trial(
             seed,
             words,
             End.DONE if held.goal else end,
             held.goal,
-            now.time_s,
+            now.time_s - begin_s,
             settling.settled,
             self._environment.end().notes,
         )
+        return trial, now
 
     def _predict(self, words: str, goal_id: bytes, number: int, now: Moment) -> ActionChunk:
         images = self._environment.look()

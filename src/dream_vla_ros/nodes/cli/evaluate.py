@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--task", nargs="+", default=["all"], choices=["all", *KINDS], help="kinds of task (default: all)"
     )
-    parser.add_argument("--episodes", type=_count, default=200, help="tries of each (default: %(default)s)")
+    parser.add_argument("--episodes", type=count_of, default=200, help="tries of each (default: %(default)s)")
     parser.add_argument("--seed", type=int, help="of the first scene (default: far from training's)")
     parser.add_argument(
         "--condition",
@@ -59,12 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--latency", type=float, default=0.1, metavar="S", help="of a prediction [s]")
     parser.add_argument("--real-time", action="store_true", help="through the real nodes, at their own speed")
-    parser.add_argument("--workers", type=_count, default=1, help="processes to share the tries")
+    parser.add_argument("--workers", type=count_of, default=1, help="processes to share the tries")
     parser.add_argument("--out", type=Path, help="file for one JSON line per try")
     parser.add_argument("--videos", type=Path, metavar="FOLDER", help="write videos of failures")
     parser.add_argument(
         "--videos-each",
-        type=_count,
+        type=count_of,
         default=3,
         metavar="N",
         help="of each kind and condition (default: %(default)s)",
@@ -140,7 +140,8 @@ def _film(arguments: argparse.Namespace, checkpoint: Path, plan: Plan, records: 
     print(f"{len(written)} videos of failures in {arguments.videos}/")
 
 
-def _count(text: str) -> int:
+def count_of(text: str) -> int:
+    """Read a number of at least 1, as an argument's type."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")

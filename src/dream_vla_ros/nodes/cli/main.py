@@ -45,6 +45,11 @@ COMMANDS = (
     Command("inspect", "draw a bag or a training set, and warn", "dream_vla_ros.data.cli_inspect"),
     Command("finetune", "train a checkpoint on training sets", "dream_vla_ros.nodes.cli.finetune"),
     Command("evaluate", "try a checkpoint on the simulated arm", "dream_vla_ros.nodes.cli.evaluate"),
+    Command(
+        "evaluate-tasks",
+        "try tasks of several steps",
+        "dream_vla_ros.nodes.cli.evaluate_tasks",
+    ),
     Command("calibrate", "calibrate a checkpoint's answers", "dream_vla_ros.nodes.cli.calibrate"),
     Command("merge", "fold a LoRA adapter into its checkpoint", "dream_vla_ros.nodes.cli.merge"),
     Command("recover", "make a whole bag of one that was cut off", "dream_vla_ros.data.cli_recover"),
