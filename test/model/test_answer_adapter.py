@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from dream_vla_ros.model import DreamVL, DreamVLAForActionPrediction
 from dream_vla_ros.model.answer_adapter import FILE_NAME, apply_answer_adapter, save_answer_adapter
 from dream_vla_ros.model.checkpoint import EMBEDDING_WEIGHT, OUTPUT_WEIGHT, WEIGHTS
-from dream_vla_ros.model.errors import CheckpointError
+from dream_vla_ros.model.errors import CheckpointError, ModelInputError
 from dream_vla_ros.model.initialize import initialize_checkpoint
 
 LAYERS = ("model.layers.0.self_attn.q_proj", "model.layers.3.mlp.down_proj")
@@ -29,7 +29,7 @@ def folder(plain, tmp_path):
     return shutil.copytree(plain, tmp_path / "checkpoint")
 
 
-def adapt(folder, seed=0):
+def adapt(folder, seed=0, **about):
     """Write a random adapter, and return what it is made of."""
     generator = torch.Generator().manual_seed(seed)
     weights = load_file(folder / WEIGHTS)
@@ -45,7 +45,7 @@ def adapt(folder, seed=0):
         name: torch.randn(weights[name].shape, generator=generator)
         for name in (EMBEDDING_WEIGHT, OUTPUT_WEIGHT)
     }
-    save_answer_adapter(folder, layers, whole, base, SCALE, dtype=torch.float32)
+    save_answer_adapter(folder, layers, whole, base, SCALE, dtype=torch.float32, **about)
     return layers, whole, base
 
 
@@ -87,13 +87,55 @@ def test_answers_change_and_take_another_way(folder, plain):
     assert np.abs(np.subtract(before, after)).min() > 1e-3
 
 
+def test_the_state_stands_in_front_where_it_was_learned_so(folder):
+    adapt(folder, reads_state=True)
+    model = DreamVL.from_pretrained(folder)
+    assert model.reads_state
+    images = [np.random.default_rng(0).integers(0, 256, (112, 112, 3), dtype=np.uint8)] * 2
+    questions = ["Is the red block on the table?", "Is the blue block free?"]
+
+    def answers(asked, value):
+        return model.yes_probabilities(asked, images, 300.0, np.full(8, value))
+
+    near, far = answers(questions, 0.0), answers(questions, 0.9)
+    assert np.abs(np.subtract(near, far)).min() > 1e-4
+    # One at a time as together: questions see images and state, not each other.
+    alone = [answers([one], 0.0)[0] for one in questions]
+    np.testing.assert_allclose(alone, near, atol=1e-5)
+    raw = np.linspace(-0.1, 0.1, 8)
+    policy = DreamVLAForActionPrediction.from_pretrained(folder)
+    np.testing.assert_array_equal(model.normalize_proprio(raw), policy.normalize_proprio(raw))
+    refused = {"give proprio": None, r"\(1, 7\)": np.zeros(7), "not finite": np.full(8, np.nan)}
+    for message, wrong in refused.items():
+        with pytest.raises(ModelInputError, match=message):
+            model.yes_probabilities(questions, images, proprio=wrong)
+
+
+def test_a_state_that_was_not_learned_is_refused(folder):
+    adapt(folder)
+    model = DreamVL.from_pretrained(folder)
+    assert not model.reads_state
+    with pytest.raises(ModelInputError, match="answers without a state"):
+        model.yes_probabilities(["Is it?"], proprio=np.zeros(8))
+    with pytest.raises(ModelInputError, match="without the robot's state"):
+        model.normalize_proprio(np.zeros(8))
+
+
+def test_a_projector_that_was_not_copied_along_is_named(folder):
+    adapt(folder, reads_state=True)
+    for path in [*folder.glob("proprio_projector*"), *folder.glob("heads*")]:
+        path.unlink()
+    with pytest.raises(CheckpointError, match="no proprio_projector"):
+        DreamVL.from_pretrained(folder)
+
+
 def test_half_precision_is_no_other_training(folder):
     adapt(folder)
     assert DreamVL.from_pretrained(folder, torch.bfloat16).packs_questions
 
 
 def test_a_checkpoint_without_one_is_left_alone(plain):
-    assert not apply_answer_adapter(torch.nn.Linear(2, 2), plain)
+    assert apply_answer_adapter(torch.nn.Linear(2, 2), plain) is None
 
 
 def test_an_adapter_of_other_weights_is_refused(folder, tabletop_tiny, tmp_path):

@@ -41,6 +41,16 @@ def test_layout():
     assert pack.mask.any(-1).all()  # a place that sees nothing has no state
 
 
+def test_places_in_front_are_seen_by_all():
+    plain, pack = (pack_questions(SCENES, TOKENS, lead) for lead in (0, 2))
+    assert torch.equal(pack.input_ids[:, 2:], plain.input_ids)
+    assert torch.equal(pack.read[pack.asked], plain.read[plain.asked] + 2)
+    assert pack.positions[0, :9].tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert torch.equal(pack.mask[:, :, 2:, 2:], plain.mask)
+    assert pack.mask[0, 0, :, :2].all()
+    assert pack.mask[0, 0, :2].sum(-1).tolist() == [6, 6]
+
+
 def test_every_question_is_answered_as_if_alone(model):
     def states(scenes):
         pack = pack_questions(scenes, TOKENS)

@@ -235,7 +235,7 @@ class Scripted:
         self.prompts.append(str(messages))
         return self.texts.pop(0)
 
-    def yes_probabilities(self, questions, images):
+    def yes_probabilities(self, questions, observation):
         self.asked += questions
         there = {name for atom in self.robot.state for name in atom.arguments}
         values = []

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 
+from dream_vla_ros.embodiment import Embodiment
+from dream_vla_ros.geometry import Pose
+from dream_vla_ros.model.answer_adapter import save_answer_adapter
 from dream_vla_ros.model.sampling import ALGORITHMS
 from dream_vla_ros.nodes.planner.mind import DreamVlMind
 from dream_vla_ros.nodes.planner.model import DreamVlModel, ModelFailedError
 from dream_vla_ros.nodes.planner.model_settings import Algorithm, DreamVlSettings, Weights
 from dream_vla_ros.nodes.policy.untrained import untrained_tabletop_checkpoint
+from dream_vla_ros.nodes.resources import TABLETOP, robot_config
 from dream_vla_ros.planning.calibration import Calibration
 from dream_vla_ros.planning.domain import Scene
 from dream_vla_ros.planning.goal_text import parse_goal
@@ -27,6 +33,7 @@ from dream_vla_ros.planning.plan_text import parse_plan
 from dream_vla_ros.planning.prompts import goal_messages, planner_messages
 from dream_vla_ros.planning.resolve import Resolver
 from dream_vla_ros.planning.terms import Atom
+from dream_vla_ros.robot_state import RobotState
 
 torch.set_num_threads(1)
 QUESTIONS = ["Is the red block on top of the blue block?", "Is the gripper holding the red block?"]
@@ -120,7 +127,7 @@ def test_writing_can_be_ended_before_every_pass(folders, scene, constrained):
 
 def test_answers_are_the_networks_and_labelled_until_they_are_calibrated(folders, images, scene, tmp_path):
     model = model_of(folders[0])
-    raw = model.yes_probabilities(QUESTIONS, images)
+    raw = model.yes_probabilities(QUESTIONS, Observation(tuple(images)))
     assert all(0.0 < value < 1.0 for value in raw)
     asker = DreamVlMind(model, constrained=True).asker(scene, Thresholds())
     atom = Atom("on", ("red", "blue"))
@@ -145,10 +152,38 @@ def test_answers_are_the_networks_and_labelled_until_they_are_calibrated(folders
     "parameters", [{"weights": Weights.INT8}, {"weights": Weights.INT4}, {"host_layers": True}]
 )
 def test_smaller_models_answer_nearly_the_same(folders, images, parameters):
-    exact = model_of(folders[0]).yes_probabilities(QUESTIONS, images)
-    assert model_of(folders[0], **parameters).yes_probabilities(QUESTIONS, images) == pytest.approx(
-        exact, abs=0.1
-    )
+    seen = Observation(tuple(images))
+    exact = model_of(folders[0]).yes_probabilities(QUESTIONS, seen)
+    smaller = model_of(folders[0], **parameters).yes_probabilities(QUESTIONS, seen)
+    assert smaller == pytest.approx(exact, abs=0.1)
+
+
+def test_a_model_that_answers_by_the_state_needs_the_robots(folders, images, tmp_path):
+    folder = shutil.copytree(folders[0], tmp_path / "answers")
+    weights = load_file(folder / "model.safetensors")
+    layer = "model.layers.0.self_attn.q_proj"
+    base = weights[f"{layer}.weight"]
+    low_rank = (torch.ones(1, base.shape[1]), torch.ones(base.shape[0], 1))
+    save_answer_adapter(folder, {layer: low_rank}, {}, {layer: base}, 0.1, reads_state=True)
+    settings = DreamVlSettings(str(folder), device="cpu")
+    with pytest.raises(ModelFailedError, match="say which robot it is"):
+        DreamVlModel.load(settings)
+    with pytest.raises(ModelFailedError, match="8 numbers, but proprio.layout 'none' has 0"):
+        DreamVlModel.load(settings, Embodiment.from_file(robot_config("widowx")))
+    robot = Embodiment.from_file(robot_config(TABLETOP))
+    model = DreamVlModel.load(settings, robot)
+    assert DreamVlMind(model, constrained=True).reads_state
+    joints = dict(zip(robot.state.finger_joints, robot.state.finger_open, strict=True))
+    seen = tuple(images)
+    poses = (Pose([0.2, 0.0, 0.2], [1, 0, 0, 0]), Pose([0.3, 0.1, 0.1], [1, 0, 0, 0]))
+    states = [RobotState(0, 0, pose, joints, gripper=1.0) for pose in poses]
+    near, far = (model.yes_probabilities(QUESTIONS, Observation(seen, 7, state)) for state in states)
+    assert near != pytest.approx(far, abs=1e-9)
+    with pytest.raises(ModelFailedError, match="none is there"):
+        model.yes_probabilities(QUESTIONS, Observation(seen))
+    with pytest.raises(ModelFailedError, match="finger"):
+        model.yes_probabilities(QUESTIONS, Observation(seen, 7, RobotState(0, 0, Pose.identity(), {})))
+    assert not DreamVlMind(model_of(folders[0]), constrained=True).reads_state
 
 
 def test_what_cannot_be_loaded_or_asked_says_why(folders, images, tmp_path):
@@ -160,6 +195,6 @@ def test_what_cannot_be_loaded_or_asked_says_why(folders, images, tmp_path):
         DreamVlModel.load(DreamVlSettings(str(folders[0]), device="toaster"))
     model = model_of(folders[0])
     with pytest.raises(ModelFailedError, match="control token"):
-        model.yes_probabilities(["<|im_end|>"], images)
+        model.yes_probabilities(["<|im_end|>"], Observation(tuple(images)))
     with pytest.raises(ModelFailedError, match="image"):
         model.generate([{"role": "user", "content": [{"type": "image"}]}], [])

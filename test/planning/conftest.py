@@ -92,7 +92,7 @@ class ScriptedModel:
         self.prompts.append(messages[-1]["content"][0]["text"])
         return self.texts.pop(0) if len(self.texts) > 1 else self.texts[0]
 
-    def yes_probabilities(self, questions: Sequence[str], images) -> list[float]:
+    def yes_probabilities(self, questions: Sequence[str], observation) -> list[float]:
         self.asked += questions
         return [self._answer(question) for question in questions]
 

@@ -53,7 +53,7 @@ def test_a_goal_in_words_is_asked_for(two_columns: Problem):
     class Model:
         probability = 0.2
 
-        def yes_probabilities(self, questions, images):
+        def yes_probabilities(self, questions, observation):
             assert questions == ['Has this been done: "tidy up"?']
             return [self.probability]
 

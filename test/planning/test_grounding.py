@@ -25,7 +25,7 @@ class FixedModel:
     def generate(self, messages, images, *, grammar=None) -> str:
         raise AssertionError("grounding writes nothing")
 
-    def yes_probabilities(self, questions, images):
+    def yes_probabilities(self, questions, observation):
         self.questions.append(list(questions))
         return self.probabilities
 

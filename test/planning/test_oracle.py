@@ -9,6 +9,7 @@ import pytest
 from dream_vla_ros.planning.domain import Domain
 from dream_vla_ros.planning.errors import ProblemError
 from dream_vla_ros.planning.grounding import VisualGrounder
+from dream_vla_ros.planning.interfaces import Observation
 from dream_vla_ros.planning.oracle import Oracle
 from dream_vla_ros.planning.outcomes import TaskCode
 from dream_vla_ros.planning.plan_text import parse_plan
@@ -33,11 +34,11 @@ def test_the_oracle_answers_from_the_state_as_it_is(two_columns: Problem):
     world = SymbolicEnvironment(two_columns)
     oracle = Oracle(two_columns, world)
     questions = ["Is the red block directly on top of the blue block?", "Is it raining?"]
-    first, second = oracle.yes_probabilities(questions, ())
+    first, second = oracle.yes_probabilities(questions, Observation())
     assert first == 1.0
     assert math.isnan(second)
     world.execute(GroundAction("moveblock", ("r", "c2")), "")
-    assert oracle.yes_probabilities(questions[:1], ()) == [0.0]
+    assert oracle.yes_probabilities(questions[:1], Observation()) == [0.0]
 
 
 def test_the_oracle_says_so_where_there_is_no_plan(tabletop: Domain, read_atoms):

@@ -117,7 +117,7 @@ def test_a_goal_that_cannot_be_confirmed_is_not_claimed(
 
 def test_a_model_that_always_says_no_ends(two_columns: Problem, make_executor, world):
     class No:
-        def yes_probabilities(self, questions, images):
+        def yes_probabilities(self, questions, observation):
             return [0.0] * len(questions)
 
     executor = make_executor(two_columns, world, VisualGrounder(No(), two_columns.scene))
@@ -129,7 +129,7 @@ def test_a_model_that_answers_at_random_ends(two_columns: Problem, make_executor
     rng = np.random.default_rng(seed)
 
     class Guess:
-        def yes_probabilities(self, questions, images):
+        def yes_probabilities(self, questions, observation):
             return rng.random(len(questions))
 
     executor = make_executor(two_columns, world, VisualGrounder(Guess(), two_columns.scene))

@@ -180,8 +180,8 @@ def test_a_task_may_be_given_in_words_only(two_columns: Problem, make_executor, 
     model = scripted(problem, world, [format_plan(problem.domain, [RED])])
     answers = iter([0.1, 0.9])
     yes = model.yes_probabilities
-    model.yes_probabilities = lambda questions, images: (
-        [next(answers)] if questions[0].startswith("Has this been done") else yes(questions, images)
+    model.yes_probabilities = lambda questions, observation: (
+        [next(answers)] if questions[0].startswith("Has this been done") else yes(questions, observation)
     )
     grounder = VisualGrounder(model, problem.scene)
     goal = WordGoal("free the blue block", grounder, world)

@@ -88,7 +88,9 @@ def test_a_batch_asks_what_was_drawn_with_the_right_answers(store, checkpoint, p
             ]
         )
     tokens = feeder(store, checkpoint, processor)._maker.tokens
-    wanted = question_rows(prompts, tokens)
+    wanted = question_rows(prompts, tokens, lead=1)
+    normal = answer_model(checkpoint, LORA).statistics.normalize_proprio(store.take([0, 4]).proprio)
+    np.testing.assert_allclose(batch.proprio, normal, rtol=1e-6)
     assert torch.equal(batch.rows.input_ids, wanted.input_ids)
     assert torch.equal(batch.rows.read, wanted.read)
 
@@ -111,12 +113,17 @@ def test_training_scores_what_inference_answers(store, checkpoint, processor):
     sample = store.take([1])
     (table,) = tables_of(sample)
     asked = draw_questions(symbols(table), list(table.blocks), np.random.default_rng(3), 5)
-    answers = DreamVL.from_pretrained(checkpoint).yes_probabilities(
-        [question.text for question in asked], list(sample.images[0])
+    answering = DreamVL.from_pretrained(checkpoint)
+    assert answering.reads_state
+    state = answering.normalize_proprio(sample.proprio[0])
+    words = [question.text for question in asked]
+    answers, elsewhere = (
+        answering.yes_probabilities(words, list(sample.images[0]), proprio=one) for one in (state, -state)
     )
     # The adapter is stored in half precision.
     np.testing.assert_allclose(torch.sigmoid(yes - no), answers, atol=5e-3)
     assert np.ptp(answers) > 1e-3
+    assert np.abs(np.subtract(answers, elsewhere)).max() > 1e-4, "the state counts"
 
 
 def test_only_adapters_and_words_learn_and_resuming_changes_nothing(store, checkpoint, tmp_path):

@@ -65,8 +65,9 @@ class Seer:
     def __init__(self, world, blind=()):
         self.world, self.blind, self.asked = world, blind, 0
 
-    def yes_probabilities(self, questions, images):
-        assert len(images) == 2
+    def yes_probabilities(self, questions, observation):
+        assert len(observation.images) == 2
+        assert observation.state.gripper is not None
         self.asked += len(questions)
         state = self.world.state
         there = sorted({name for atom in state for name in atom.arguments} - set(self.blind))

@@ -31,9 +31,11 @@ def test_layout():
     assert (rows.input_ids.gather(1, rows.read + 1) == mask).all()
 
 
-def test_states_and_gradients_are_those_of_the_packed_sequence(load):
+@pytest.mark.parametrize("lead", [0, 1])
+def test_states_and_gradients_are_those_of_the_packed_sequence(load, lead):
     model = load()
-    pack, rows = pack_questions(SCENES, TOKENS), question_rows(SCENES, TOKENS)
+    pack, rows = pack_questions(SCENES, TOKENS, lead), question_rows(SCENES, TOKENS, lead)
+    assert rows.shared == len(SHARED) + lead
     results = []
     for packed in (True, False):
         given = pack if packed else rows

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+
+from .errors import ModelInputError
 
 HEAD_PREFIX = {
     "flow_matching": "flow_predictor.mlp_resnet.",
@@ -82,6 +85,20 @@ class TokenProjector(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Project the last axis (input_width) to hidden_size."""
         return self.fc2(nn.functional.gelu(self.fc1(x)))
+
+    def read_states(self, states: npt.ArrayLike | Tensor) -> Tensor:
+        """Check normalised states (batch, input_width), and bring them to this module's device, in float32.
+
+        :raises ModelInputError: if they have another length or are not finite.
+        """
+        read = torch.as_tensor(states, dtype=torch.float32)
+        if read.dim() != 2 or read.shape[1] != self.input_width:
+            raise ModelInputError(
+                f"proprio is {tuple(read.shape)}, but the checkpoint takes {self.input_width} numbers"
+            )
+        if not bool(read.isfinite().all()):
+            raise ModelInputError("proprio holds numbers that are not finite")
+        return read.to(self.fc1.weight.device)
 
 
 def time_embedding(time: Tensor, width: int) -> Tensor:

@@ -7,6 +7,7 @@ never reads the file, so learning to answer cannot change an action.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,10 +22,24 @@ DOWN, UP = ".lora_A.weight", ".lora_B.weight"
 """What follows a linear layer's name in the names of its two matrices, (rank, in) and (out, rank)."""
 MARK = ".base"
 """What follows a layer's name in the name of the first numbers of the weight it was trained on."""
-_SCALE = "scale"
+_SCALE, _READS_STATE = "scale", "reads_state"
 _MARKED = 8
 # Weights may be read in bfloat16, which keeps eight bits; those of another training differ by far more.
 _RELATIVE, _ABSOLUTE = 2e-2, 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class AnswerAdapter:
+    """What an adapter's file holds.
+
+    :param scale: The products of the matrices are multiplied by it.
+    :param tensors: By name.
+    :param reads_state: Whether a token of the robot's state stands in front of the questions.
+    """
+
+    scale: float
+    tensors: Mapping[str, Tensor]
+    reads_state: bool = False
 
 
 def save_answer_adapter(
@@ -34,6 +49,8 @@ def save_answer_adapter(
     base: Mapping[str, Tensor],
     scale: float,
     dtype: torch.dtype = torch.float16,
+    *,
+    reads_state: bool = False,
 ) -> Path:
     """Write an adapter into a checkpoint folder.
 
@@ -42,6 +59,7 @@ def save_answer_adapter(
     :param base: Weights of the adapted layers as they are in the checkpoint, by the layers' names.
     :param scale: The product of the matrices is multiplied by it.
     :param dtype: On disk.
+    :param reads_state: Whether a token of the robot's state stood in front of the questions.
     :returns: The file.
     """
     tensors: dict[str, Tensor] = {name: tensor.to(dtype) for name, tensor in whole.items()}
@@ -49,22 +67,23 @@ def save_answer_adapter(
         tensors |= {name + DOWN: down.to(dtype), name + UP: up.to(dtype), name + MARK: _mark(base[name])}
     path = folder / FILE_NAME
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(kept, path, metadata={_SCALE: repr(float(scale))})
+    save_file(kept, path, metadata={_SCALE: repr(float(scale)), _READS_STATE: str(int(reads_state))})
     path.chmod(0o644)
     return path
 
 
 @torch.no_grad()
-def apply_answer_adapter(model: nn.Module, folder: Path) -> bool:
+def apply_answer_adapter(model: nn.Module, folder: Path) -> AnswerAdapter | None:
     """Add a folder's adapter to the weights of a model that was read from it.
 
-    :returns: Whether there is one.
+    :returns: What it is; None if there is none.
     :raises CheckpointError: If it is damaged, or was trained on other weights.
     """
     path = folder / FILE_NAME
     if not path.exists():
-        return False
-    scale, tensors = read_answer_adapter(path)
+        return None
+    adapter = read_answer_adapter(path)
+    scale, tensors = adapter.scale, adapter.tensors
     weights = dict(model.named_parameters())
     layers = {name.removesuffix(DOWN) for name in tensors if name.endswith(DOWN)}
     partners = {layer + end for layer in layers for end in (DOWN, UP, MARK)}
@@ -86,19 +105,19 @@ def apply_answer_adapter(model: nn.Module, folder: Path) -> bool:
                 "to go without answers"
             )
         weight += (up @ down * scale).to(weight)
-    return True
+    return adapter
 
 
-def read_answer_adapter(path: Path) -> tuple[float, dict[str, Tensor]]:
+def read_answer_adapter(path: Path) -> AnswerAdapter:
     """Read a file as it is, whatever weights it belongs to.
 
-    :returns: The scale of the matrices' products, and all tensors by name.
     :raises CheckpointError: If it is damaged.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            scale = float((file.metadata() or {})[_SCALE])
-            return scale, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
+            about = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
+            return AnswerAdapter(float(about[_SCALE]), tensors, about.get(_READS_STATE) == "1")
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged or no answer adapter: {error!r}") from error
 

@@ -123,9 +123,20 @@ def load_parts(
                 f"{objective.value!r} needs"
             )
         parts["noisy_action_projector"] = load_token_projector(file, width, 1, name="noisy_action_projector")
-    if (file := find_component(path, "proprio_projector")) is not None:
-        parts["proprio_projector"] = load_token_projector(file, width, name="proprio_projector")
+    if find_component(path, "proprio_projector") is not None:
+        parts["proprio_projector"] = load_proprio_projector(path, config)
     return parts
+
+
+def load_proprio_projector(path: Path, config: DreamConfig) -> TokenProjector:
+    """Read the one `proprio_projector--*_checkpoint.pt` of a folder.
+
+    :raises CheckpointError: if it is missing, doubled, damaged or belongs to another model.
+    """
+    file = find_component(path, "proprio_projector")
+    if file is None:
+        raise CheckpointError(f"{path} has no proprio_projector--*_checkpoint.pt to read states by")
+    return load_token_projector(file, config.hidden_size, name="proprio_projector")
 
 
 def load_action_head(folder: Path, objective: str, hidden_size: int) -> ActionHead:

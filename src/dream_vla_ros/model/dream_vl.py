@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from . import checkpoint
+from .action_heads import TokenProjector
 from .answer_adapter import apply_answer_adapter
 from .backbone import DreamBackbone
 from .config import DreamConfig
@@ -20,6 +23,7 @@ from .positions import positions_in
 from .processor import DreamProcessor, Image
 from .prompt import Message
 from .sampling import PUBLISHED_TOP_K, LogitsAt, Unmasking, unmask
+from .statistics import DatasetStatistics
 from .tokenizer import has_tokenizer, with_token_ids
 from .vision import Grid
 from .yes_no import yes_probabilities
@@ -33,6 +37,8 @@ class DreamVL(DreamBackbone):
         self.processor: DreamProcessor | None = None
         self.packs_questions = False
         """Whether it was trained to answer all questions about a scene in one sequence."""
+        self.proprio_projector: TokenProjector | None = None
+        self.statistics: DatasetStatistics | None = None
         sections = config.mrope_section
         if len(sections) != 3 or sum(sections) != config.head_dim // 2:
             raise CheckpointError(
@@ -53,9 +59,42 @@ class DreamVL(DreamBackbone):
         with torch.device("meta"):
             model = cls(config)
         checkpoint.load_backbone(model, path, dtype, torch.device(device))
-        model.packs_questions = apply_answer_adapter(model, path)
+        adapter = apply_answer_adapter(model, path)
+        model.packs_questions = adapter is not None
+        if adapter is not None and adapter.reads_state:
+            model.proprio_projector = checkpoint.load_proprio_projector(path, config).to(device, dtype)
+            model.statistics = checkpoint.load_statistics(path, config)
         model.processor = DreamProcessor.from_pretrained(path) if has_tokenizer(path) else None
         return model.eval()
+
+    @property
+    def reads_state(self) -> bool:
+        """Whether it was trained to answer by the robot's state, too."""
+        return self.proprio_projector is not None
+
+    def normalize_proprio(self, raw: npt.ArrayLike, unnorm_key: str | None = None) -> npt.NDArray[np.float32]:
+        """Map a robot's state (..., dim) in the dataset's units to what `yes_probabilities` takes.
+
+        :raises ModelInputError: if the model reads no state.
+        """
+        if self.statistics is None:
+            raise ModelInputError("this checkpoint answers without the robot's state")
+        return self.statistics.normalize_proprio(raw, unnorm_key).astype(np.float32)
+
+    def state_token(self, proprio: npt.ArrayLike | None) -> Tensor | None:
+        """Make the token in front of questions (1, 1, hidden_size) of a normalised state (dim,).
+
+        :returns: None for a model that reads none.
+        :raises ModelInputError: if the state is missing, not wanted, of another length or not finite.
+        """
+        if self.proprio_projector is None:
+            if proprio is not None:
+                raise ModelInputError("proprio was given, but this checkpoint answers without a state")
+            return None
+        if proprio is None:
+            raise ModelInputError("this checkpoint answers by images and the robot's state: give proprio")
+        states = self.proprio_projector.read_states(np.asarray(proprio, dtype=np.float32)[None])
+        return self.proprio_projector(states.to(self.dtype))[None]
 
     @torch.no_grad()
     def generate_ids(
@@ -219,12 +258,16 @@ class DreamVL(DreamBackbone):
         return self.processor.decode(ids[0, prompt[0].shape[1] :])
 
     def yes_probabilities(
-        self, questions: Sequence[str], images: Sequence[Image] = (), temperature: float = 1.0
+        self,
+        questions: Sequence[str],
+        images: Sequence[Image] = (),
+        temperature: float = 1.0,
+        proprio: npt.ArrayLike | None = None,
     ) -> list[float]:
         """Answer yes/no questions about one scene; see `yes_no.yes_probabilities`."""
         if self.processor is None:
             raise ModelInputError("questions need the checkpoint's tokenizer files")
-        return yes_probabilities(self, self.processor, questions, images, temperature)
+        return yes_probabilities(self, self.processor, questions, images, temperature, proprio)
 
     @torch.no_grad()
     def mask_logits(

@@ -260,15 +260,7 @@ class DreamVLAForActionPrediction(DreamBackbone):
                 "proprio was given, but the checkpoint has no proprio_projector--*_checkpoint.pt: it was "
                 "trained without the robot's state, so pass proprio=None"
             )
-        state = torch.as_tensor(proprio, dtype=torch.float32)
-        if state.dim() != 2 or state.shape[1] != self.proprio_projector.input_width:
-            raise ModelInputError(
-                f"proprio is {tuple(state.shape)}, but the checkpoint takes "
-                f"{self.proprio_projector.input_width} numbers"
-            )
-        if not bool(state.isfinite().all()):
-            raise ModelInputError("proprio holds numbers that are not finite")
-        return state.to(self.device)
+        return self.proprio_projector.read_states(proprio)
 
     def _checked_steps(self, steps: int | None) -> int:
         if steps is None:

@@ -36,21 +36,23 @@ class QuestionPack:
     asked: Tensor
 
 
-def pack_questions(scenes: Sequence[Sequence[Tensor]], tokens: TokenIds) -> QuestionPack:
+def pack_questions(scenes: Sequence[Sequence[Tensor]], tokens: TokenIds, lead: int = 0) -> QuestionPack:
     """Pack prompts.
 
     :param scenes: Prompts (length,) of each scene's questions. They begin with the same tokens up to the
         end of the last image, with as many of them in all scenes; the rest of each is its own.
+    :param lead: Places in front of everything, shared, to be filled with something else than words.
     :raises ModelInputError: If they do not.
     """
-    shared = shared_length([prompt for prompts in scenes for prompt in prompts], tokens.vision_end)
+    own = shared_length([prompt for prompts in scenes for prompt in prompts], tokens.vision_end)
+    shared = lead + own
     rows, positions, owners, reads = [], [], [], []
     for prompts in scenes:
-        parts, places = [prompts[0][:shared]], [torch.arange(1, shared + 1)]
+        parts, places = [_lead(lead, tokens), prompts[0][:own]], [torch.arange(1, shared + 1)]
         owner = [torch.zeros(shared, dtype=torch.long)]
         read, at = [], shared
         for number, prompt in enumerate(prompts, start=1):
-            part = torch.cat([prompt[shared:], torch.tensor([tokens.mask, tokens.im_end])])
+            part = torch.cat([prompt[own:], torch.tensor([tokens.mask, tokens.im_end])])
             parts.append(part)
             places.append(torch.arange(shared + 1, shared + 1 + len(part)))
             owner.append(torch.full((len(part),), number))
@@ -70,6 +72,10 @@ def pack_questions(scenes: Sequence[Sequence[Tensor]], tokens: TokenIds) -> Ques
         pad_sequence(reads, batch_first=True),
         pad_sequence([torch.ones(len(read), dtype=torch.bool) for read in reads], batch_first=True),
     )
+
+
+def _lead(count: int, tokens: TokenIds) -> Tensor:
+    return torch.full((count,), tokens.pad, dtype=torch.long)
 
 
 def shared_length(prompts: Sequence[Tensor], image_end: int) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -39,18 +41,23 @@ def yes_probabilities(
     questions: Sequence[str],
     images: Sequence[Image],
     temperature: float = 1.0,
+    proprio: npt.ArrayLike | None = None,
 ) -> list[float]:
     """Return the probability of yes against no for each question.
 
     The answer is one masked place, closed by the end of the turn: the model knows that one word is wanted.
 
+    :param proprio: (dim,) the robot's state, normalised, for a model that answers by it; see
+        `DreamVL.reads_state`.
     :param temperature: above 1 moves all answers towards 1/2; fitted on held-out questions, it calibrates.
-    :raises ModelInputError: if a question is empty or holds control tokens, or the temperature is wrong.
+    :raises ModelInputError: if a question is empty or holds control tokens, the temperature is wrong, or the
+        state is missing or not wanted.
     """
     if not temperature > 0:
         raise ModelInputError(f"temperature must be positive, not {temperature!r}")
     if blank := [question for question in questions if not question.strip()]:
         raise ModelInputError(f"{len(blank)} of the questions are empty")
+    state = model.state_token(proprio)
     if not questions:
         return []
     yes, no = (answer_ids(processor.tokenizer, answer).to(model.device) for answer in (True, False))
@@ -62,7 +69,7 @@ def yes_probabilities(
         prompts[0], vision.get("pixel_values"), vision.get("image_grid_thw")
     )
     features = None if patches is None else model.encode_images(patches, grids)
-    read = _packed if model.packs_questions else _at_answers
+    read = partial(_packed, state=state) if model.packs_questions else _at_answers
     scores = []
     for start in range(0, len(prompts), QUESTIONS_AT_ONCE):
         hidden = read(model, prompts[start : start + QUESTIONS_AT_ONCE], features, grids)
@@ -103,11 +110,21 @@ def _at_answers(
 
 
 def _packed(
-    model: DreamVL, prompts: Sequence[Tensor], features: Tensor | None, grids: Sequence[Grid]
+    model: DreamVL,
+    prompts: Sequence[Tensor],
+    features: Tensor | None,
+    grids: Sequence[Grid],
+    state: Tensor | None = None,
 ) -> Tensor:
-    """Return what :func:`_at_answers` does, from one sequence with all questions in it."""
-    pack = pack_questions([prompts], model.config.tokens)
+    """Return what :func:`_at_answers` does, from one sequence with all questions in it.
+
+    :param state: (1, 1, hidden_size) in front of it.
+    """
+    lead = 0 if state is None else state.shape[1]
+    pack = pack_questions([prompts], model.config.tokens, lead)
     rotary = rotary_tables(pack.positions.to(model.device), model.config, model.dtype)
     embeds = model.place_images(pack.input_ids.to(model.device), features)
+    if state is not None:
+        embeds = torch.cat([state, embeds[:, lead:]], dim=1)
     hidden = model.hidden_states(embeds, rotary, None, pack.mask.to(model.device))
     return hidden[0, pack.read[0].to(model.device)]

@@ -67,7 +67,7 @@ class VisualGrounder:
             return []
         # The same question twice is asked once.
         distinct = list(dict.fromkeys(questions))
-        given = self.model.yes_probabilities(distinct, observation.images)
+        given = self.model.yes_probabilities(distinct, observation)
         if len(given) != len(distinct):
             raise PlanningError(f"the model gave {len(given)} answers to {len(distinct)} questions")
         by_question = dict(zip(distinct, (float(value) for value in given), strict=True))

@@ -10,6 +10,8 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from dream_vla_ros.robot_state import RobotState
+
 from .grammar import ByteAutomaton
 from .outcomes import Answer
 from .terms import Atom, GroundAction, State
@@ -28,10 +30,12 @@ class Observation:
 
     :param images: One per camera, in the order the model was trained on; none where nothing can be seen.
     :param stamp_ns: Capture time of the oldest image.
+    :param state: The arm as it was measured then; None where nobody asks for it.
     """
 
     images: tuple[Image, ...] = ()
     stamp_ns: int | None = None
+    state: RobotState | None = None
 
 
 class VisionLanguageModel(Protocol):
@@ -46,7 +50,7 @@ class VisionLanguageModel(Protocol):
         """
         ...
 
-    def yes_probabilities(self, questions: Sequence[str], images: Sequence[Image]) -> Sequence[float]:
+    def yes_probabilities(self, questions: Sequence[str], observation: Observation) -> Sequence[float]:
         """Answer yes/no questions about one scene.
 
         :returns: Probability of yes against no for each; NaN where there is no answer.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from .errors import ProblemError
 from .grammar import ByteAutomaton
-from .interfaces import Image, Message, TrueState
+from .interfaces import Image, Message, Observation, TrueState
 from .plan_text import format_plan
 from .planner import ClassicalPlanner
 from .problem import Problem
@@ -47,7 +47,7 @@ class Oracle:
             return "There is no plan that reaches the goal."
         return format_plan(self._problem.domain, plan)
 
-    def yes_probabilities(self, questions: Sequence[str], images: Sequence[Image]) -> list[float]:
+    def yes_probabilities(self, questions: Sequence[str], observation: Observation) -> list[float]:
         """Answer with 1 or 0; NaN to questions that ask for no atom."""
         state = self._world.state
         return [float(self._atoms[q] in state) if q in self._atoms else math.nan for q in questions]

@@ -128,7 +128,7 @@ def begin_with(model: DreamVLAForActionPrediction, folder: Path) -> None:
     :raises TrainingError: If shapes differ.
     """
     path = folder / FILE_NAME
-    _, tensors = read_answer_adapter(path)
+    tensors = read_answer_adapter(path).tensors
     for name, parameter in model.named_parameters():
         stored = name.replace(".default.", ".")
         if not parameter.requires_grad:
@@ -209,7 +209,8 @@ def write_answers(model: DreamVLAForActionPrediction, folder: Path, lora: LoraSe
     if not layers:
         raise TrainingError("the model has no adapters to write")
     whole = {name: model.get_parameter(name) for name in _WORDS}
-    return save_answer_adapter(folder, layers, whole, base, lora.alpha / lora.rank)
+    reads_state = model.proprio_projector is not None
+    return save_answer_adapter(folder, layers, whole, base, lora.alpha / lora.rank, reads_state=reads_state)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -41,6 +41,7 @@ class AnswerBatch:
 
     :param rows: As many questions of each scene.
     :param pixel_values: Patches of all scenes' images, as many of each scene.
+    :param proprio: (scenes, dim) normalised states in front of the questions; None without.
     :param yes: (scenes, questions) bool, the right answers.
     :param facts: (scenes, names, facts), NaN where there is no such block; see ``block_facts``.
     :param sight: (scenes, cameras, names, 11), where images show each block; see ``SIGHT_LABEL``.
@@ -49,6 +50,7 @@ class AnswerBatch:
     rows: QuestionRows
     pixel_values: Tensor
     image_grid_thw: Tensor
+    proprio: Tensor | None
     yes: Tensor
     facts: Tensor
     sight: Tensor
@@ -93,7 +95,7 @@ class AnswerLearner(nn.Module):
     def scores(self, batch: AnswerBatch) -> Tensor:
         """Score the vocabulary at every answer, (scenes, questions, vocabulary)."""
         model, rows = self.model, batch.rows
-        embeds = model.place_images(rows.input_ids.to(model.device), _features(model, batch))
+        embeds = _embeds(model, batch, rows.input_ids)
         rotary = rotary_tables(rows.positions.to(model.device), model.config, embeds.dtype)
         with RowAttention(rows):
             hidden = model.hidden_states(embeds, rotary, rows.read.to(model.device))
@@ -117,7 +119,7 @@ class SceneLearner(nn.Module):
         """Return ``loss`` and the errors of heights."""
         model, shared = self.model, batch.rows.shared
         ids = batch.rows.input_ids[:, :shared].to(model.device)
-        states = model.place_images(ids, _features(model, batch))
+        states = _embeds(model, batch, ids)
         positions = batch.rows.positions[:, :shared].to(model.device)
         rotary = rotary_tables(positions, model.config, states.dtype)
         for layer in list(model.model.layers)[:_IMAGE_LAYER]:
@@ -163,7 +165,7 @@ class AnswerFeeder:
         :param rng: Source of all draws.
         :param training: False shows the images as inference does.
         """
-        images, prompts, answers, facts, sight = [], [], [], [], []
+        images, prompts, answers, facts, sight, states = [], [], [], [], [], []
         for index in indices:
             store = int(np.searchsorted(self._ends, index, side="right"))
             first = int(self._ends[store - 1]) if store else 0
@@ -173,6 +175,7 @@ class AnswerFeeder:
             asked = draw_questions(state, list(table.blocks), rng, self._questions, shares=self._shares)
             facts.append(block_facts(sample, state))
             sight.append(sample.labels[SIGHT_LABEL][0])
+            states.append(self._maker.states(sample))
             images.append(sample.images[0])
             prompts.append([self._prompt(question.text, *sample.images.shape[1:3]) for question in asked])
             answers.append([question.answer for question in asked])
@@ -180,10 +183,12 @@ class AnswerFeeder:
         flat = shown.reshape(-1, *shown.shape[2:])
         coloured = self._augmentation.random(flat, rng) if training else self._augmentation.center(flat)
         patches, grids = self._maker.patches(coloured.reshape(shown.shape))
+        proprio = torch.cat([one for one in states if one is not None]) if states[0] is not None else None
         return AnswerBatch(
-            question_rows(prompts, self._maker.tokens),
+            question_rows(prompts, self._maker.tokens, lead=0 if proprio is None else 1),
             patches,
             grids,
+            proprio,
             torch.tensor(answers),
             torch.from_numpy(np.stack(facts)),
             torch.from_numpy(np.stack(sight)),
@@ -196,6 +201,16 @@ class AnswerFeeder:
             messages = question_messages(question, cameras)
             self._prompts[key] = self._processor.tokenize(messages, vision)[0]
         return self._prompts[key]
+
+
+def _embeds(model: DreamVLAForActionPrediction, batch: AnswerBatch, ids: Tensor) -> Tensor:
+    """Return what goes into the first layer (scenes, length, width), the state first if there is one."""
+    embeds = model.place_images(ids.to(model.device), _features(model, batch))
+    if batch.proprio is None:
+        return embeds
+    assert model.proprio_projector is not None
+    states = model.proprio_projector(model.read_proprio(batch.proprio).to(embeds.dtype))
+    return torch.cat([states[:, None], embeds[:, batch.rows.lead :]], dim=1)
 
 
 def _features(model: DreamVLAForActionPrediction, batch: AnswerBatch) -> Tensor:

@@ -166,7 +166,7 @@ class TabletopWorld:
     def observe(self) -> Observation:
         """Look."""
         images: Sequence[RGBImage] = tuple(self._environment.look().values())
-        return Observation(tuple(images), self._now.state.stamp_ns)
+        return Observation(tuple(images), self._now.state.stamp_ns, self._now.state)
 
     def execute(self, action: GroundAction, instruction: str) -> Execution:
         """Have the policy carry out an instruction until it settles or its time is up."""

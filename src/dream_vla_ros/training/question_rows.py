@@ -31,7 +31,8 @@ class QuestionRows:
     :param keys: (scenes x questions, 1, 1, shared + length) bool, what each question may attend to: False at
         its padding.
     :param read: (scenes, questions) places one to the left of the answers.
-    :param shared: Tokens up to the end of the last image.
+    :param shared: Places up to the end of the last image.
+    :param lead: Of these, places in front of everything that are filled with something else than words.
     """
 
     input_ids: Tensor
@@ -39,6 +40,7 @@ class QuestionRows:
     keys: Tensor
     read: Tensor
     shared: int
+    lead: int = 0
 
     @property
     def questions(self) -> int:
@@ -46,27 +48,29 @@ class QuestionRows:
         return self.read.shape[1]
 
 
-def question_rows(scenes: Sequence[Sequence[Tensor]], tokens: TokenIds) -> QuestionRows:
+def question_rows(scenes: Sequence[Sequence[Tensor]], tokens: TokenIds, lead: int = 0) -> QuestionRows:
     """Put prompts in rows.
 
     :param scenes: Prompts (length,) of each scene's questions, as many of each; see ``pack_questions``.
+    :param lead: As there.
     """
     if len({len(prompts) for prompts in scenes}) != 1:
         raise TrainingError("as many questions must be asked about each scene")
-    shared = shared_length([prompt for prompts in scenes for prompt in prompts], tokens.vision_end)
+    opened = shared_length([prompt for prompts in scenes for prompt in prompts], tokens.vision_end)
+    shared = lead + opened
     closing = torch.tensor([tokens.mask, tokens.im_end])
-    length = max(len(prompt) for prompts in scenes for prompt in prompts) - shared + len(closing)
+    length = max(len(prompt) for prompts in scenes for prompt in prompts) - opened + len(closing)
     count = len(scenes[0])
     own = torch.full((len(scenes), count, length), tokens.pad)
     there = torch.zeros(own.shape, dtype=torch.bool)
     read = torch.zeros(own.shape[:2], dtype=torch.long)
     for row, prompts in enumerate(scenes):
         for number, prompt in enumerate(prompts):
-            part = torch.cat([prompt[shared:], closing])
+            part = torch.cat([prompt[opened:], closing])
             own[row, number, : len(part)] = part
             there[row, number, : len(part)] = True
             read[row, number] = shared + number * length + len(part) - len(closing) - 1
-    opening = torch.stack([prompts[0][:shared] for prompts in scenes])
+    opening = F.pad(torch.stack([prompts[0][:opened] for prompts in scenes]), (lead, 0), value=tokens.pad)
     each = torch.arange(shared + 1, shared + 1 + length).repeat(count)
     seen = torch.ones((len(scenes) * count, shared), dtype=torch.bool)
     return QuestionRows(
@@ -75,6 +79,7 @@ def question_rows(scenes: Sequence[Sequence[Tensor]], tokens: TokenIds) -> Quest
         torch.cat([seen, there.flatten(0, 1)], dim=1)[:, None, None],
         read,
         shared,
+        lead,
     )
 
 

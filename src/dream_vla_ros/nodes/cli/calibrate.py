@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from dream_vla_ros.nodes.cli.progress import ProgressLine
+from dream_vla_ros.nodes.resources import TABLETOP, robot_config
 
 # Training draws its scenes from small seeds.
 _FIRST_SEED = 1_000_000
@@ -36,9 +37,12 @@ def run(arguments: argparse.Namespace) -> int:
     """
     import numpy as np
 
+    from dream_vla_ros.embodiment import Embodiment
     from dream_vla_ros.nodes.planner.model import DreamVlModel, ModelFailedError
     from dream_vla_ros.nodes.planner.model_settings import DreamVlSettings
     from dream_vla_ros.planning.calibration import FILE_NAME, CalibrationError, accuracy, fit_held_out
+    from dream_vla_ros.planning.interfaces import Observation
+    from dream_vla_ros.robot_state import RobotState
     from dream_vla_ros.sim.appearance import CLOSED_COLOURS, MODEST_VARIATION, OPEN_COLOURS
     from dream_vla_ros.sim.cameras import CAMERAS
     from dream_vla_ros.sim.simulation import TabletopSim
@@ -47,7 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     progress = ProgressLine(sys.stdout)
     try:
-        model = DreamVlModel.load(DreamVlSettings(str(arguments.checkpoint), device=arguments.device))
+        settings = DreamVlSettings(str(arguments.checkpoint), device=arguments.device)
+        model = DreamVlModel.load(settings, Embodiment.from_file(robot_config(TABLETOP)))
         size = (arguments.image_size, arguments.image_size)
         sim = TabletopSim(num_blocks=arguments.blocks, image_size=size, variation=MODEST_VARIATION)
         known = CLOSED_COLOURS if arguments.blocks <= len(CLOSED_COLOURS) else OPEN_COLOURS
@@ -59,8 +64,11 @@ def run(arguments: argparse.Namespace) -> int:
             colours = [str(colour) for colour in rng.choice(known, arguments.blocks, replace=False)]
             table = sim.reset(draw_scene(colours, rng), rng)
             questions = draw_questions(symbols(table), colours, rng, arguments.questions)
-            images = [sim.render(camera).copy() for camera in CAMERAS]
-            given += model.yes_probabilities([question.text for question in questions], images)
+            images = tuple(sim.render(camera).copy() for camera in CAMERAS)
+            joints = sim.joint_positions()
+            state = RobotState(0, 0, table.end_effector, joints, gripper=table.gripper)
+            seen = Observation(images, state=state)
+            given += model.yes_probabilities([question.text for question in questions], seen)
             right += [question.answer for question in questions]
             scenes += [number] * len(questions)
             progress.show(f"scene {number + 1} of {arguments.scenes}")

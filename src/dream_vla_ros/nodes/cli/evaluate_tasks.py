@@ -81,14 +81,14 @@ def run(arguments: argparse.Namespace) -> int:
     )
     progress = ProgressLine(sys.stderr)
     try:
+        embodiment = Embodiment.from_file(robot_config(TABLETOP))
         load = None
         if arguments.answers is not None:
-            settings = DreamVlSettings(str(arguments.answers))
-            DreamVlModel.load(settings).close()  # what is wrong with it is better said at once, and once
-            load = functools.partial(DreamVlModel.load, settings)
+            load = functools.partial(DreamVlModel.load, DreamVlSettings(str(arguments.answers)), embodiment)
+            load().close()  # what is wrong with it is better said at once, and once
         records = evaluate_planned(
             checkpoint,
-            Embodiment.from_file(robot_config(TABLETOP)),
+            embodiment,
             tries,
             load,
             workers=arguments.workers,

@@ -47,6 +47,11 @@ class Mind(Protocol):
         ...
 
     @property
+    def reads_state(self) -> bool:
+        """Whether what it is shown has to hold the measured state of the arm."""
+        ...
+
+    @property
     def constrained(self) -> bool:
         """Whether what it writes is kept within a grammar."""
         ...
@@ -104,6 +109,11 @@ class DreamVlMind:
         """What a user should know about it."""
         return self._model.notes
 
+    @property
+    def reads_state(self) -> bool:
+        """Whether it answers by the measured state of the arm, too."""
+        return self._model.reads_state
+
     def asker(self, scene: Scene, thresholds: Thresholds) -> Asker:
         """Return the model as grounder."""
         return VisualGrounder(self._model, scene, thresholds, self._model.calibration)
@@ -132,6 +142,7 @@ class OracleMind:
     name = "oracle"
     constrained = False
     judges_words = False
+    reads_state = False
     notes = ("the oracle reads the simulation's own state; no model and no image is involved",)
 
     def __init__(self, world: TrueState) -> None:

@@ -8,8 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from dream_vla_ros.embodiment import Embodiment
 from dream_vla_ros.images import Preprocessing, preprocess
 from dream_vla_ros.model import DreamVL, ModelError, Unmasking
 from dream_vla_ros.model.host_layers import stream_layers
@@ -20,11 +23,12 @@ from dream_vla_ros.planning.automaton import TokenAutomaton
 from dream_vla_ros.planning.calibration import Calibration
 from dream_vla_ros.planning.errors import PlanningError
 from dream_vla_ros.planning.grammar import ByteAutomaton
-from dream_vla_ros.planning.interfaces import Image, Message
+from dream_vla_ros.planning.interfaces import Image, Message, Observation
 from dream_vla_ros.planning.vocabulary import Vocabulary
 from dream_vla_ros.policy.placement import place
 from dream_vla_ros.policy.policy import PolicyError
 from dream_vla_ros.policy.preprocessing import preprocessing_of
+from dream_vla_ros.policy.proprio import ProprioError, ProprioWriter
 
 # A task writes many plans over the same objects, and a node sees few sets of objects.
 _REMEMBERED_GRAMMARS = 8
@@ -41,6 +45,8 @@ class DreamVlModel:
     :param settings: How it writes.
     :param calibration: Of its answers; None if there is none.
     :param preprocessing: What is done to images first; None takes them as they are.
+    :param embodiment: The robot, for a network that answers by its state, too.
+    :raises ModelFailedError: If such a network is given none, or one whose state has other numbers.
     """
 
     def __init__(
@@ -51,6 +57,7 @@ class DreamVlModel:
         name: str,
         calibration: Calibration | None = None,
         preprocessing: Preprocessing | None = None,
+        embodiment: Embodiment | None = None,
     ) -> None:
         if model.processor is None:
             raise ModelFailedError("parameter 'checkpoint': the folder has no tokenizer files")
@@ -62,15 +69,35 @@ class DreamVlModel:
         self._settings = settings
         self._processor = model.processor
         self._preprocessing = preprocessing
+        self._writer: ProprioWriter | None = None
+        if model.reads_state:
+            self._read_states_of(model, embodiment)
         self._automata: dict[int, tuple[ByteAutomaton, TokenAutomaton]] = {}
         self._vocabulary: Vocabulary | None = None
         self._generator = torch.Generator()
         self.reset()
 
+    def _read_states_of(self, model: DreamVL, embodiment: Embodiment | None) -> None:
+        assert model.statistics is not None
+        assert model.proprio_projector is not None
+        if embodiment is None:
+            raise ModelFailedError(f"'{self.name}' answers by the robot's state, too: say which robot it is")
+        self._writer = ProprioWriter(embodiment)
+        self._unnorm_key = embodiment.action.unnorm_key or None
+        wanted = model.proprio_projector.input_width
+        if self._writer.size != wanted:
+            raise ModelFailedError(
+                f"parameter 'checkpoint': '{self.name}' takes a state of {wanted} numbers, but "
+                f"proprio.layout '{embodiment.proprio.layout.value}' has {self._writer.size}"
+            )
+        seen = model.statistics.proprio[model.statistics.resolve(self._unnorm_key)]
+        self._centre = (seen.low + seen.high) / 2.0
+
     @classmethod
-    def load(cls, settings: DreamVlSettings) -> DreamVlModel:
+    def load(cls, settings: DreamVlSettings, embodiment: Embodiment | None = None) -> DreamVlModel:
         """Read a checkpoint.
 
+        :param embodiment: The robot, for one that answers by its state, too.
         :raises ModelFailedError: Naming the file or parameter that is missing, damaged or does not fit.
         """
         if not settings.checkpoint:
@@ -104,7 +131,14 @@ class DreamVlModel:
                 f"{folder} does not fit into the memory of {device}: {error}; "
                 "set 'weights' to int8 or int4, or 'host_layers'"
             ) from error
-        return cls(model, settings, name=folder.resolve().name, calibration=calibration, preprocessing=seen)
+        return cls(
+            model,
+            settings,
+            name=folder.resolve().name,
+            calibration=calibration,
+            preprocessing=seen,
+            embodiment=embodiment,
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -143,12 +177,21 @@ class DreamVlModel:
             length = max(length, constraint.shortest)
         return self._guard(lambda: self._generate(messages, self._shown(images), length, how, constraint))
 
-    def yes_probabilities(self, questions: Sequence[str], images: Sequence[Image]) -> list[float]:
+    @property
+    def reads_state(self) -> bool:
+        """Whether it answers by the measured state of the arm, too."""
+        return self._model.reads_state
+
+    def yes_probabilities(self, questions: Sequence[str], observation: Observation) -> list[float]:
         """Answer yes/no questions about one scene, all in one pass over one encoding of the images.
 
-        :raises ModelFailedError: If a question or an image cannot be read, or memory does not suffice.
+        :raises ModelFailedError: If a question, an image or the state cannot be read, or memory does not
+            suffice.
         """
-        return self._guard(lambda: self._model.yes_probabilities(questions, self._shown(images)))
+        proprio = self._proprio_of(observation)
+        return self._guard(
+            lambda: self._model.yes_probabilities(questions, self._shown(observation.images), proprio=proprio)
+        )
 
     def close(self) -> None:
         """Free the model's memory."""
@@ -177,6 +220,18 @@ class DreamVlModel:
             before_pass=lambda: self.check(),
         )
         return self._processor.decode(ids[0, inputs["input_ids"].shape[1] :])
+
+    def _proprio_of(self, observation: Observation) -> NDArray[np.float32] | None:
+        if not self.reads_state:
+            return None
+        if observation.state is None:
+            raise ModelFailedError(f"'{self.name}' answers by the arm's measured state, too; none is there")
+        assert self._writer is not None
+        try:
+            raw = self._writer(observation.state, near=self._centre)
+        except ProprioError as error:
+            raise ModelFailedError(f"'{self.name}' answers by the arm's state, too: {error}") from error
+        return self._model.normalize_proprio(raw, self._unnorm_key)
 
     def _shown(self, images: Sequence[Image]) -> list[Image]:
         if self._preprocessing is None:

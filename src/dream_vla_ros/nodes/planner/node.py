@@ -92,7 +92,8 @@ class PlannerNode(ManagedNode):
 
             settings = declare(self, DreamVlSettings)
             self.get_logger().info(f"loading '{settings.checkpoint}'")
-            self._mind = DreamVlMind(DreamVlModel.load(settings), constrained=settings.constrained)
+            model = DreamVlModel.load(settings, self.embodiment)
+            self._mind = DreamVlMind(model, constrained=settings.constrained)
         else:
             # Its libraries take seconds to import, too; not in the executor's thread.
             importlib.import_module("dream_vla_ros.nodes.policy.expert_node")
@@ -146,11 +147,15 @@ class PlannerNode(ManagedNode):
     def _subscribe(self) -> Senses:
         self._emergency = False
         self._stop = self.create_subscription(Bool, "emergency_stop", self._on_emergency_stop, _LATCHED_QOS)
-        if self._planner_parameters().answers is Answers.DREAM_VL:
-            return CameraSenses(self, self.embodiment, self._planner_parameters().cameras)
-        if self._states is None:
+        assert self._mind is not None
+        seeing = self._planner_parameters().answers is Answers.DREAM_VL
+        if self._states is None and (not seeing or self._mind.reads_state):
             # Kept from then on: it has no end.
             self._states = StateSource(self, self.embodiment)
+        if seeing:
+            states = self._states if self._mind.reads_state else None
+            return CameraSenses(self, self.embodiment, self._planner_parameters().cameras, states)
+        assert self._states is not None
         self._table = TableSenses(self, self.embodiment, self._states)
         return self._table
 
