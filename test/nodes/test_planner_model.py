@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import shutil
 
 import numpy as np
 import pytest
 import torch
+from answering import answering_by_state
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
 
 from dream_vla_ros.embodiment import Embodiment
 from dream_vla_ros.geometry import Pose
-from dream_vla_ros.model.answer_adapter import save_answer_adapter
 from dream_vla_ros.model.sampling import ALGORITHMS
 from dream_vla_ros.nodes.planner.mind import DreamVlMind
 from dream_vla_ros.nodes.planner.model import DreamVlModel, ModelFailedError
@@ -159,12 +157,7 @@ def test_smaller_models_answer_nearly_the_same(folders, images, parameters):
 
 
 def test_a_model_that_answers_by_the_state_needs_the_robots(folders, images, tmp_path):
-    folder = shutil.copytree(folders[0], tmp_path / "answers")
-    weights = load_file(folder / "model.safetensors")
-    layer = "model.layers.0.self_attn.q_proj"
-    base = weights[f"{layer}.weight"]
-    low_rank = (torch.ones(1, base.shape[1]), torch.ones(base.shape[0], 1))
-    save_answer_adapter(folder, {layer: low_rank}, {}, {layer: base}, 0.1, reads_state=True)
+    folder = answering_by_state(folders[0], tmp_path / "answers")
     settings = DreamVlSettings(str(folder), device="cpu")
     with pytest.raises(ModelFailedError, match="say which robot it is"):
         DreamVlModel.load(settings)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from answering import answering_by_state
 from robot_bench import RobotBench
 
 from dream_vla_msgs.action import ExecuteTask
@@ -239,6 +240,25 @@ def test_a_model_answers_from_images_and_writes_plans_that_parse(graph, checkpoi
             stale = client.plan(predicates=["(on red blue)"])
             assert stale.outcome.code == TaskOutcome.STALE_INPUT
             assert "wrist" in stale.outcome.message
+    finally:
+        bench.close()
+
+
+def test_a_model_that_answers_by_the_state_waits_for_it(graph, checkpoint, tmp_path):
+    bench = RobotBench(graph, Pose(np.array([0.25, 0.05, 0.2]), DOWN))
+    folder = answering_by_state(checkpoint, tmp_path / "answers")
+    start(graph, "planner.node", checkpoint=folder, threads=1)
+    try:
+        with PlannerClient(namespace=graph.namespace) as client:
+            client.wait_until_ready(STARTING_S)
+            response = client.ask(predicates=["(on red blue)"])
+            assert response.success, response.message
+            assert 0.0 < response.answers[0].probability < 1.0
+            bench.switches.state = False
+            graph.wait(lambda: not client.ask(predicates=["(on red blue)"]).success, what="an old state")
+            assert "state of the arm" in client.ask(predicates=["(on red blue)"]).message
+            bench.switches.state = True
+            graph.wait(lambda: client.ask(predicates=["(on red blue)"]).success, what="answers again")
     finally:
         bench.close()
 
