@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
 
 from dream_vla_ros.nodes.cli import evaluate_tasks
+from dream_vla_ros.nodes.cli.main import main
 from dream_vla_ros.planning.calibration import Calibration
 from dream_vla_ros.planning.outcomes import ActionCode, TaskCode
 from dream_vla_ros.planning.planner import ClassicalPlanner
 from dream_vla_ros.planning.problem import Problem
 from dream_vla_ros.planning.terms import Atom, Literal
 from dream_vla_ros.policy.actions import Motion
-from dream_vla_ros.policy.policy import PolicyResult
+from dream_vla_ros.policy.observation import Observation
+from dream_vla_ros.policy.policy import PolicyError, PolicyResult
 from dream_vla_ros.sim.appearance import CLOSED_COLOURS, OPEN_COLOURS
-from dream_vla_ros.sim.expert import PERIOD_S, plan
+from dream_vla_ros.sim.expert import PERIOD_S
 from dream_vla_ros.sim.state import TableState
 from dream_vla_ros.sim.symbols import symbols
-from dream_vla_ros.sim.tasks import task_from_instruction
 from dream_vla_ros.training import planned_tasks
 from dream_vla_ros.training.closed_loop import ClosedLoop, LoopSettings
+from dream_vla_ros.training.expert_policy import ExpertPolicy
 from dream_vla_ros.training.planned_evaluation import planned_table
 from dream_vla_ros.training.planned_tasks import (
     Literals,
@@ -35,23 +38,16 @@ from dream_vla_ros.training.questions import tabletop_domain, tabletop_scene
 from dream_vla_ros.training.tabletop_environment import TabletopEnvironment
 
 
-class Expert:
-    """Does what the words say by what is true of the table."""
+class Idle:
+    """A policy that does nothing."""
 
-    name, objective, notes = "expert", "scripted", ()
-
-    def __init__(self, sim, *, idle=False):
-        self.sim, self.start, self.idle = sim, None, idle
+    name, objective, notes = "idle", "scripted", ()
 
     def reset(self):
-        self.start = self.sim.state()
+        pass
 
     def infer(self, observation):
-        if self.idle:
-            return PolicyResult(Motion(np.zeros((8, 3)), np.zeros((8, 3)), np.ones(8)), PERIOD_S)
-        goal = task_from_instruction(observation.instruction).goal
-        chunk = plan(goal, self.start, self.sim.state(), 8)
-        return PolicyResult(Motion(chunk.translation, chunk.rotation, chunk.gripper), PERIOD_S)
+        return PolicyResult(Motion(np.zeros((8, 3)), np.zeros((8, 3)), np.ones(8)), PERIOD_S)
 
     def close(self):
         pass
@@ -83,7 +79,8 @@ class Seer:
 def world_of(embodiment, task, *, idle=False, seed=3):
     environment = TabletopEnvironment(embodiment, camera_pixels=32)
     settings = LoopSettings(time_limit_s=3.0 if idle else 20.0, until_settled=True)
-    loop = ClosedLoop(embodiment, Expert(environment.sim, idle=idle), environment, settings)
+    policy = Idle() if idle else ExpertPolicy(environment.sim)
+    loop = ClosedLoop(embodiment, policy, environment, settings)
     return TabletopWorld(loop, environment, task, seed), environment
 
 
@@ -175,6 +172,31 @@ def test_a_policy_that_does_nothing_runs_out_of_steps(embodiment):
     assert "0/1" in text
     assert "0/3" in text
     assert not math.isnan(record["time_s"])
+
+
+def test_the_expert_says_what_it_cannot_do(embodiment):
+    environment = TabletopEnvironment(embodiment, camera_pixels=32)
+    try:
+        looks = dict(environment.look())
+        seen = Observation(looks, dict.fromkeys(looks, 0), None, "open the drawer")
+        with pytest.raises(PolicyError, match="no task is known for 'open the drawer'"):
+            ExpertPolicy(environment.sim).infer(seen)
+    finally:
+        environment.close()
+
+
+@pytest.mark.slow
+def test_tries_from_the_terminal(tmp_path, capsys):
+    out = tmp_path / "tries.jsonl"
+    given = ["evaluate-tasks", "--expert", "--steps", "1", "--episodes", "2", "--out", str(out)]
+    assert main([*given, "--seed", "500000003"]) == 0
+    records = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [record["success"] for record in records] == [True, True]
+    assert "2/2" in capsys.readouterr().out
+    assert main(["evaluate-tasks", "--checkpoint", str(tmp_path / "nowhere")]) == 1
+    assert "nowhere" in capsys.readouterr().err
+    assert main(["evaluate-tasks", "--expert", "--answers", str(tmp_path / "no-answers")]) == 1
+    assert "no-answers" in capsys.readouterr().err
 
 
 def test_the_terminal_knows_every_mode():

@@ -10,10 +10,13 @@ from typing import Any
 
 from dream_vla_ros.embodiment import Embodiment
 from dream_vla_ros.policy.dream_vla import DreamVLAPolicy
+from dream_vla_ros.policy.observation import Observation
+from dream_vla_ros.policy.policy import Policy
 from dream_vla_ros.policy.settings import ModelSettings, ObjectiveName
 from dream_vla_ros.report.table import table
 from dream_vla_ros.training.closed_loop import ClosedLoop, LoopSettings
 from dream_vla_ros.training.evaluation import FIRST_SEED
+from dream_vla_ros.training.expert_policy import ExpertPolicy
 from dream_vla_ros.training.planned_tasks import (
     AnsweringModel,
     LoadModel,
@@ -51,7 +54,7 @@ class PlannedTries:
 
 
 def evaluate_planned(
-    checkpoint: Path,
+    checkpoint: Path | None,
     embodiment: Embodiment,
     tries: PlannedTries,
     load_model: LoadModel | None = None,
@@ -62,7 +65,7 @@ def evaluate_planned(
 ) -> list[dict[str, Any]]:
     """Try a policy on tasks of several steps.
 
-    :param checkpoint: Of the policy.
+    :param checkpoint: Of the policy; None takes the scripted expert.
     :param load_model: Loads who answers, in each process; None reads the simulation's own state.
     :param workers: Processes to share the tries.
     :param videos: Folder for a video of each try that fails.
@@ -102,7 +105,7 @@ def planned_table(records: Sequence[dict[str, Any]]) -> str:
     return table(header, rows, right=(0, 1, 2, 3, 4, 5))
 
 
-_setup: tuple[Path, Embodiment, PlannedTries, LoadModel | None, Path | None] | None = None
+_setup: tuple[Path | None, Embodiment, PlannedTries, LoadModel | None, Path | None] | None = None
 _parts: tuple[ClosedLoop[Scenario], TabletopEnvironment, AnsweringModel | None] | None = None
 
 
@@ -117,9 +120,11 @@ def _ready() -> tuple[ClosedLoop[Scenario], TabletopEnvironment, AnsweringModel 
     assert _setup is not None
     checkpoint, embodiment, tries, load_model, _ = _setup
     if _parts is None:
-        settings = ModelSettings(checkpoint=str(checkpoint), objective=tries.objective, threads=1)
-        policy = DreamVLAPolicy.load(settings, embodiment)
         environment = TabletopEnvironment(embodiment, num_blocks=tries.num_blocks)
+        policy: Policy[Observation] = ExpertPolicy(environment.sim, embodiment.action.chunk_size)
+        if checkpoint is not None:
+            settings = ModelSettings(checkpoint=str(checkpoint), objective=tries.objective, threads=1)
+            policy = DreamVLAPolicy.load(settings, embodiment)
         limits = LoopSettings(latency_s=tries.latency_s, time_limit_s=tries.time_limit_s, until_settled=True)
         loop = ClosedLoop(embodiment, policy, environment, limits)
         _parts = loop, environment, None if load_model is None else load_model()

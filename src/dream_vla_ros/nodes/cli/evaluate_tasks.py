@@ -24,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--checkpoint", type=Path, help="of the policy (default: models/tabletop)")
     parser.add_argument(
+        "--expert", action="store_true", help="the scripted expert as policy: what a perfect one would reach"
+    )
+    parser.add_argument(
         "--answers",
         type=Path,
         metavar="FOLDER",
@@ -64,8 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     from dream_vla_ros.training.planned_evaluation import PlannedTries, evaluate_planned, planned_table
     from dream_vla_ros.training.planned_tasks import Mode
 
-    checkpoint = arguments.checkpoint or trained_tabletop_checkpoint()
-    if checkpoint is None or not checkpoint.is_dir():
+    checkpoint = None if arguments.expert else arguments.checkpoint or trained_tabletop_checkpoint()
+    if not arguments.expert and (checkpoint is None or not checkpoint.is_dir()):
         given = arguments.checkpoint or "models/tabletop"
         print(f"error: no checkpoint {given}: give a folder with --checkpoint", file=sys.stderr)
         return 1
