@@ -285,5 +285,9 @@ class DreamVL(DreamBackbone):
         return self.logits(self.hidden_states(embeds, self._rotary(torch.cat([ids[0], row]), grids), read))[0]
 
     def _rotary(self, ids: Tensor, grids: Sequence[Grid]) -> tuple[Tensor, Tensor]:
+        if self.packs_questions:
+            # Of a Dream-VLA, which counts places plainly.
+            plain = torch.arange(1, len(ids) + 1, device=self.device)[None]
+            return rotary_tables(plain, self.config, self.dtype)
         positions = positions_in(ids, grids, self.config)[:, None]
         return rotary_tables(positions, self.config, self.dtype, self.config.mrope_section)

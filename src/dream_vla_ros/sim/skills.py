@@ -43,6 +43,8 @@ _PUSH_BEYOND_DRIFT_M = 0.008
 _MAX_YAW_RAD = math.radians(60.0)
 _TURN_TOO_FAR = 1.0
 _FINGER_BLOCKED = 5.0
+# Lower than this, fingers that close around a block of a tower also press on the one below.
+_TOO_LOW_M = 0.012
 # Between a block's inner and outer radius, 20 and 28 mm.
 _BLOCK_RADIUS_M = 0.025
 _OPEN = 0.9
@@ -137,8 +139,8 @@ def _grasp(table: ImaginedTable, block: str) -> Motion | None:
         return None
     target = table.blocks[block]
     yaw = _grasp_yaw(table, block)
-    closing = table.opening < _OPEN and table.between_fingers(block)
     miss = target.position - table.position
+    closing = table.opening < _OPEN and table.between_fingers(block) and miss[2] < _TOO_LOW_M
     aligned = (
         math.hypot(miss[0], miss[1]) < 0.007
         and abs(miss[2]) < 0.007
@@ -146,7 +148,9 @@ def _grasp(table: ImaginedTable, block: str) -> Motion | None:
     )
     if closing or (aligned and table.opening >= _OPEN):
         return Motion(_STILL, _STILL, 0.0)
-    return _approach(table, target.position, yaw, 1.0, _HOVER_M, ready=table.opening >= _OPEN)
+    # An arm lags behind what it is told, and so goes too far; on the table nothing comes of that.
+    sink_m = _SET_DOWN_M if target.position[2] > BLOCK_SIZE_M else MAX_TRANSLATION_M
+    return _approach(table, target.position, yaw, 1.0, _HOVER_M, sink_m=sink_m, ready=table.opening >= _OPEN)
 
 
 def _grasp_yaw(table: ImaginedTable, block: str) -> float:

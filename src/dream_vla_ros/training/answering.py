@@ -64,6 +64,7 @@ class AnswerPlan:
     :param mixture: Shares of still tables, of such moments, and of demonstrations where those are given.
     :param facts_weight: Of what words and image tokens are taught beside the answers.
     :param questions: About each scene of a batch.
+    :param texts: Goals and plans that are to be written in each step, and their weight in the loss.
     :param shares: Weights of predicates among them: what is there is learned in some hundred steps, what lies
         on what last.
     :param lora: Alpha equal to the rank: the products count as they are.
@@ -77,6 +78,8 @@ class AnswerPlan:
     mixture: tuple[float, float, float] = (0.5, 0.2, 0.3)
     facts_weight: float = 0.5
     questions: int = 8
+    texts: int = 4
+    text_weight: float = 0.5
     shares: Mapping[str, float] = field(
         default_factory=lambda: (
             {"present": 0.2, "holding": 0.5, "on": 2.0, "ontable": 2.0, "clear": 1.2}
@@ -162,15 +165,24 @@ def train_answers(
     compute_at_once(model)
     processor = cast(DreamVLAProcessor, DreamVLAProcessor.from_pretrained(checkpoint))
     torch.manual_seed(1)  # of the heads
-    learner = AnswerLearner(model, processor, facts_weight=plan.facts_weight)
+    learner = AnswerLearner(model, processor, facts_weight=plan.facts_weight, text_weight=plan.text_weight)
     ends = np.cumsum([0, *(len(store) for store in stores)])
     groups = [np.arange(*bounds) for bounds in itertools.pairwise(ends)]
     shares = plan.mixture[: len(stores)]
     maker = BatchMaker(model, processor)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
 
-    def run(name: str, part: AnswerLearner | SceneLearner, questions: int, settings: TrainSettings) -> bool:
+    def run(
+        name: str, part: AnswerLearner | SceneLearner, questions: int, texts: int, settings: TrainSettings
+    ) -> bool:
         feed = AnswerFeeder(
-            stores, maker, processor, plan.augmentation, questions=questions, shares=plan.shares
+            stores,
+            maker,
+            processor,
+            plan.augmentation,
+            questions=questions,
+            shares=plan.shares,
+            texts=-(-texts // processes),
         )
         order = MixedOrder(groups, shares, settings.batch_size, settings.seed)
         progress = TrainingProgress(name, settings.steps)
@@ -187,8 +199,8 @@ def train_answers(
         return True
 
     images, answers = STAGES
-    return run(images, SceneLearner(learner), 1, plan.images) and run(
-        answers, learner, plan.questions, plan.training
+    return run(images, SceneLearner(learner), 1, 0, plan.images) and run(
+        answers, learner, plan.questions, plan.texts, plan.training
     )
 
 

@@ -20,6 +20,7 @@ from dream_vla_ros.model.dream_vla import DreamVLAForActionPrediction
 from dream_vla_ros.model.language import rotary_tables
 from dream_vla_ros.model.processor import DreamVLAProcessor
 from dream_vla_ros.model.yes_no import answer_ids, question_messages
+from dream_vla_ros.planning.terms import State
 from dream_vla_ros.sim.symbols import symbols
 from dream_vla_ros.training.alignment import states_before
 from dream_vla_ros.training.augment import Augmentation
@@ -30,6 +31,7 @@ from dream_vla_ros.training.question_rows import QuestionRows, RowAttention, que
 from dream_vla_ros.training.questions import NO, YES, draw_questions
 from dream_vla_ros.training.store import SampleStore
 from dream_vla_ros.training.table_scenes import tables_of
+from dream_vla_ros.training.texts import TextBatch, TextMaker, text_loss
 
 # The last layer carries what words know to the answers, the one before it what images know to the words.
 _WORD_LAYER, _IMAGE_LAYER = -1, -2
@@ -45,6 +47,7 @@ class AnswerBatch:
     :param yes: (scenes, questions) bool, the right answers.
     :param facts: (scenes, names, facts), NaN where there is no such block; see ``block_facts``.
     :param sight: (scenes, cameras, names, 11), where images show each block; see ``SIGHT_LABEL``.
+    :param texts: Goals and plans to be written about some of the scenes.
     """
 
     rows: QuestionRows
@@ -54,6 +57,7 @@ class AnswerBatch:
     yes: Tensor
     facts: Tensor
     sight: Tensor
+    texts: TextBatch | None = None
 
 
 class AnswerLearner(nn.Module):
@@ -62,12 +66,19 @@ class AnswerLearner(nn.Module):
     :param model: Whatever is trainable of it learns.
     :param processor: Of the same checkpoint.
     :param facts_weight: Of what words and image tokens are taught about blocks, beside the answers.
+    :param text_weight: Of goals and plans that are to be written.
     """
 
     def __init__(
-        self, model: DreamVLAForActionPrediction, processor: DreamVLAProcessor, *, facts_weight: float = 0.5
+        self,
+        model: DreamVLAForActionPrediction,
+        processor: DreamVLAProcessor,
+        *,
+        facts_weight: float = 0.5,
+        text_weight: float = 0.5,
     ) -> None:
         super().__init__()
+        self._text_weight = text_weight
         self.model = model
         self.heads = FactHeads(model.config.hidden_size, processor)
         self._facts_weight = facts_weight
@@ -79,8 +90,10 @@ class AnswerLearner(nn.Module):
 
     def forward(self, batch: AnswerBatch) -> dict[str, Tensor]:
         """Return ``loss``, its parts, and the share of right answers."""
-        with states_before(self.model, _WORD_LAYER, _IMAGE_LAYER) as seen:
-            scores = self.scores(batch)
+        features = _features(self.model, batch)
+        with states_before(self.model, _WORD_LAYER, _IMAGE_LAYER) as states:
+            scores = self.scores(batch, features)
+            seen = dict(states)
         yes, ids = batch.yes.to(scores.device), batch.rows.input_ids.to(scores.device)
         answer = F.cross_entropy(scores.flatten(0, 1), self._words.to(scores.device)[yes.long()].flatten())
         values = self.heads.at_words(seen[_WORD_LAYER], ids, batch.facts)
@@ -90,12 +103,19 @@ class AnswerLearner(nn.Module):
         no_score, yes_score = (scores.detach()[..., ids].logsumexp(-1) for ids in self._spellings)
         right = ((yes_score > no_score) == yes).float().mean()
         told = {name: value.detach() for name, value in values.items()}
+        if batch.texts is not None:
+            written = text_loss(self.model, batch.texts, features, len(batch.yes))
+            loss = loss + self._text_weight * written
+            told["text_loss"] = written.detach()
         return {"loss": loss, "answer_loss": answer.detach(), **told, "right": right}
 
-    def scores(self, batch: AnswerBatch) -> Tensor:
-        """Score the vocabulary at every answer, (scenes, questions, vocabulary)."""
+    def scores(self, batch: AnswerBatch, features: Tensor | None = None) -> Tensor:
+        """Score the vocabulary at every answer, (scenes, questions, vocabulary).
+
+        :param features: Of the images, if they are at hand.
+        """
         model, rows = self.model, batch.rows
-        embeds = _embeds(model, batch, rows.input_ids)
+        embeds = _embeds(model, batch, rows.input_ids, features)
         rotary = rotary_tables(rows.positions.to(model.device), model.config, embeds.dtype)
         with RowAttention(rows):
             hidden = model.hidden_states(embeds, rotary, rows.read.to(model.device))
@@ -135,6 +155,7 @@ class AnswerFeeder:
     :param maker: Of the same model.
     :param questions: Asked about each scene.
     :param shares: Weights of predicates among them; see :func:`draw_questions`.
+    :param texts: Goals and plans to be written in each batch, at most one about each scene.
     """
 
     def __init__(
@@ -146,7 +167,10 @@ class AnswerFeeder:
         *,
         questions: int = 12,
         shares: Mapping[str, float] | None = None,
+        texts: int = 0,
     ) -> None:
+        self._texts = texts
+        self._text_maker = TextMaker(processor, maker.tokens)
         self._stores = stores
         self._ends = np.cumsum([len(store) for store in stores])
         self._maker = maker
@@ -166,12 +190,16 @@ class AnswerFeeder:
         :param training: False shows the images as inference does.
         """
         images, prompts, answers, facts, sight, states = [], [], [], [], [], []
+        true: list[State] = []
+        colours: list[list[str]] = []
         for index in indices:
             store = int(np.searchsorted(self._ends, index, side="right"))
             first = int(self._ends[store - 1]) if store else 0
             sample = self._stores[store].take([int(index) - first])
             (table,) = tables_of(sample)
             state = symbols(table)
+            true.append(state)
+            colours.append(list(table.blocks))
             asked = draw_questions(state, list(table.blocks), rng, self._questions, shares=self._shares)
             facts.append(block_facts(sample, state))
             sight.append(sample.labels[SIGHT_LABEL][0])
@@ -183,6 +211,9 @@ class AnswerFeeder:
         flat = shown.reshape(-1, *shown.shape[2:])
         coloured = self._augmentation.random(flat, rng) if training else self._augmentation.center(flat)
         patches, grids = self._maker.patches(coloured.reshape(shown.shape))
+        texts = None
+        if self._texts:
+            texts = self._text_maker(true, colours, shown.shape[1:3], self._texts, rng)
         proprio = torch.cat([one for one in states if one is not None]) if states[0] is not None else None
         return AnswerBatch(
             question_rows(prompts, self._maker.tokens, lead=0 if proprio is None else 1),
@@ -192,6 +223,7 @@ class AnswerFeeder:
             torch.tensor(answers),
             torch.from_numpy(np.stack(facts)),
             torch.from_numpy(np.stack(sight)),
+            texts,
         )
 
     def _prompt(self, question: str, cameras: int, size: int) -> Tensor:
@@ -203,9 +235,12 @@ class AnswerFeeder:
         return self._prompts[key]
 
 
-def _embeds(model: DreamVLAForActionPrediction, batch: AnswerBatch, ids: Tensor) -> Tensor:
+def _embeds(
+    model: DreamVLAForActionPrediction, batch: AnswerBatch, ids: Tensor, features: Tensor | None = None
+) -> Tensor:
     """Return what goes into the first layer (scenes, length, width), the state first if there is one."""
-    embeds = model.place_images(ids.to(model.device), _features(model, batch))
+    features = _features(model, batch) if features is None else features
+    embeds = model.place_images(ids.to(model.device), features)
     if batch.proprio is None:
         return embeds
     assert model.proprio_projector is not None

@@ -28,7 +28,6 @@ from dream_vla_ros.planning.interfaces import (
 )
 from dream_vla_ros.planning.oracle import Oracle
 from dream_vla_ros.planning.outcomes import TaskCode, TaskInterrupted, TaskResult
-from dream_vla_ros.planning.planner import ClassicalPlanner
 from dream_vla_ros.planning.problem import Problem
 from dream_vla_ros.planning.session import Limits
 from dream_vla_ros.planning.terms import GroundAction, Literal, State
@@ -43,6 +42,7 @@ from dream_vla_ros.training.environment import Moment
 from dream_vla_ros.training.questions import (
     draw_goal,
     draw_scene,
+    plans_over,
     tabletop_domain,
     tabletop_scene,
     task_in_words,
@@ -117,7 +117,6 @@ def draw_planned_task(seed: int, steps: int, *, num_blocks: int = 4) -> PlannedT
     :raises ValueError: If none turns up.
     """
     rng = np.random.default_rng([seed, 5])
-    planner = ClassicalPlanner()
     for _ in range(_MAX_DRAWS):
         colours = [str(colour) for colour in rng.choice(CLOSED_COLOURS, num_blocks, replace=False)]
         layout = draw_scene(colours, rng, tower_share=0.3)
@@ -125,8 +124,7 @@ def draw_planned_task(seed: int, steps: int, *, num_blocks: int = 4) -> PlannedT
         goal = draw_goal(state, colours, rng, steps)
         if not goal:
             continue
-        problem = Problem.create(tabletop_domain(), dict.fromkeys(sorted(colours), "block"), list(goal))
-        plan = planner.plan(problem, state)
+        plan = plans_over(colours).plan(state, goal, longest=steps)
         if plan is not None and len(plan) == steps:
             return PlannedTask(layout, goal, task_in_words(goal, colours, rng), steps)
     raise ValueError(f"no task of {steps} steps with {num_blocks} blocks found in {_MAX_DRAWS} draws")

@@ -18,16 +18,16 @@ from dream_vla_ros.model.yes_no import question_messages
 from dream_vla_ros.planning.domain import Domain, Scene
 from dream_vla_ros.planning.goal_text import format_goal
 from dream_vla_ros.planning.library import load_domain
+from dream_vla_ros.planning.outcomes import ActionRecord
 from dream_vla_ros.planning.plan_text import format_plan
-from dream_vla_ros.planning.planner import ClassicalPlanner
 from dream_vla_ros.planning.problem import Problem
 from dream_vla_ros.planning.prompts import goal_messages, planner_messages
-from dream_vla_ros.planning.terms import Atom, GroundAction, Literal, State
-from dream_vla_ros.planning.transition import transition_model
+from dream_vla_ros.planning.terms import Atom, Literal, State
 from dream_vla_ros.sim.appearance import OPEN_COLOURS
 from dream_vla_ros.sim.layout import InitialStates, Layout
 from dream_vla_ros.sim.scene import BLOCK_SIZE_M
 from dream_vla_ros.sim.symbols import DOMAIN
+from dream_vla_ros.training.shortest_plans import ShortestPlans, shortest_plans
 
 YES, NO = "yes", "no"
 # What a task usually asks for; a tower is at most three blocks high.
@@ -66,6 +66,11 @@ class Question:
 def tabletop_domain() -> Domain:
     """Return the planning domain of the tabletop, read once."""
     return load_domain(DOMAIN)
+
+
+def plans_over(colours: Sequence[str]) -> ShortestPlans:
+    """Return the plans over some blocks."""
+    return shortest_plans(tabletop_domain(), tuple(sorted(colours)))
 
 
 def tabletop_scene(colours: Sequence[str]) -> Scene:
@@ -157,18 +162,17 @@ def draw_goal(
 
     :param parts: Actions done in mind.
     """
-    problem = Problem.create(tabletop_domain(), dict.fromkeys(colours, "block"), [])
-    model = transition_model(problem)
+    plans = plans_over(colours)
     now = state
     for _ in range(parts):
-        possible = list(model.possible(now))
+        possible = plans.successors(now)
         if not possible:
             break
-        by_name: dict[str, list[GroundAction]] = {}
-        for action in possible:
-            by_name.setdefault(action.name, []).append(action)
-        actions = by_name[str(rng.choice(sorted(by_name)))]
-        now = model.apply(now, actions[int(rng.integers(len(actions)))]) or now
+        by_name: dict[str, list[State]] = {}
+        for action, after in possible:
+            by_name.setdefault(action.name, []).append(after)
+        states = by_name[str(rng.choice(sorted(by_name)))]
+        now = states[int(rng.integers(len(states)))]
     told = ("on", "holding", "onleft", "onright")
     return tuple(Literal(atom) for atom in sorted(now - state) if atom.predicate in told)
 
@@ -192,19 +196,20 @@ def plan_example(
     cameras: int,
     *,
     task: str = "",
-    planner: ClassicalPlanner | None = None,
+    history: Sequence[ActionRecord] = (),
 ) -> TextExample | None:
     """Write a goal and a shortest plan to it as a chat.
 
     :param task: The goal in words, told beside the predicates.
+    :param history: Actions that were tried before.
     :returns: None if there is nothing to do or no plan.
     """
-    problem = Problem.create(tabletop_domain(), dict.fromkeys(sorted(colours), "block"), list(goal))
-    plan = (planner or ClassicalPlanner()).plan(problem, state)
+    plan = plans_over(colours).plan(state, goal)
     if not plan:
         return None
+    problem = Problem.create(tabletop_domain(), dict.fromkeys(sorted(colours), "block"), list(goal))
     told = [*filter(None, [task]), *problem.goal_statements()]
-    messages = planner_messages(problem.scene, told, images=cameras)
+    messages = planner_messages(problem.scene, told, history, images=cameras)
     return TextExample("plan", messages, format_plan(problem.domain, plan))
 
 
