@@ -116,7 +116,7 @@ def test_a_task_that_cannot_be_drawn_is_refused(monkeypatch):
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.slow
 def test_the_expert_finishes_a_task_of_three_steps(embodiment, mode):
-    task = draw_planned_task(5, 3)
+    task = draw_planned_task(6, 3)
     world, environment = world_of(embodiment, task)
     try:
         result = carry_out(task, world, None, mode=mode)

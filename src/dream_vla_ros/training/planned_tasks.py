@@ -51,6 +51,8 @@ from dream_vla_ros.training.tabletop_environment import Scenario, TabletopEnviro
 from dream_vla_ros.training.tower_tasks import LaidOutTask
 
 _MAX_DRAWS = 200
+# Nearer to the line between the halves, a block may lie on the other half once it is on top of another.
+_MIDDLE_M = 0.02
 # A plan's actions may each go wrong once, and one twice.
 _SPARE_STEPS = 1
 
@@ -114,12 +116,16 @@ class PlannedTask:
 def draw_planned_task(seed: int, steps: int, *, num_blocks: int = 4) -> PlannedTask:
     """Draw a task whose shortest plans have so many steps.
 
+    Which half of the table a block lies on is clear: none begins within 2 cm of the line between them.
+
     :raises ValueError: If none turns up.
     """
     rng = np.random.default_rng([seed, 5])
     for _ in range(_MAX_DRAWS):
         colours = [str(colour) for colour in rng.choice(CLOSED_COLOURS, num_blocks, replace=False)]
         layout = draw_scene(colours, rng, tower_share=0.3)
+        if min(abs(pose.position[1]) for pose in layout.blocks.values()) < _MIDDLE_M:
+            continue
         state = symbols(TableState(0.0, layout.end_effector, 1.0, layout.blocks))
         goal = draw_goal(state, colours, rng, steps)
         if not goal:
