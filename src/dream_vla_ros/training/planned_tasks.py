@@ -90,7 +90,7 @@ class Literals:
     def reached(self, start: TableState, now: TableState) -> bool:
         """Say whether all of them hold."""
         state = symbols(now)
-        return all((literal.atom in state) == literal.positive for literal in self.literals)
+        return all(literal.holds(state) for literal in self.literals)
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ def record_of(task: PlannedTask, seed: int, world: TabletopWorld, result: TaskRe
         "steps": task.steps,
         "task": task.words,
         "goal": [str(literal) for literal in task.goal],
-        "success": all((literal.atom in truth) == literal.positive for literal in task.goal),
+        "success": all(literal.holds(truth) for literal in task.goal),
         "outcome": result.code.name,
         "message": result.message,
         "actions": [
