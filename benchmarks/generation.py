@@ -1,5 +1,6 @@
 """How fast Dream-VL answers: tokens per second against steps and shortcuts, yes/no questions per second.
 
+Everything is measured with the layers as they are read and with faster ones over the same weights, in turn.
 Random weights, so only times and how far the approximate shortcut departs from the exact one mean anything.
 Writes `generation.json`, `generation.md` and `generation.png` into the output folder.
 """
@@ -9,8 +10,9 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +24,19 @@ from dream_vla_ros.model.initialize import randomize
 from dream_vla_ros.model.tokenizer import has_tokenizer, with_token_ids
 
 QUESTION = "Is the red block on the blue one?"
+AS_READ, FAST = "as read", "fast"
+LAYERS = (AS_READ, FAST)
 
 
 @dataclass(frozen=True)
 class Result:
     """One row: what was done how, and how long it took.
 
-    `same` is the share of tokens that the exact way gives, too; None for questions.
+    `same` is the share of tokens that the exact way gives, too, with layers as read; None for questions.
     """
 
     size: str
+    layers: str
     what: str
     steps: int
     refresh_every: int
@@ -51,49 +56,56 @@ def random_dream_vl(size: str, device: torch.device, dtype: torch.dtype) -> Drea
     return model.eval()
 
 
-def median_ms(run: Callable[[], object], runs: int) -> float:
-    """Return the median time of some runs after one that is not counted."""
-    times = []
+def medians_ms(ways: Sequence[Callable[[], object]], runs: int) -> list[float]:
+    """Return the median time of each way of several runs in turn, after one that is not counted."""
+    times: list[list[float]] = [[] for _ in ways]
     for _ in range(runs + 1):
-        start = time.perf_counter()
-        run()
-        times.append(1e3 * (time.perf_counter() - start))
-    return float(np.median(times[1:]))
+        for run, kept in zip(ways, times, strict=True):
+            start = time.perf_counter()
+            run()
+            kept.append(1e3 * (time.perf_counter() - start))
+    return [float(np.median(kept[1:])) for kept in times]
 
 
 def measure(size: str, arguments: argparse.Namespace) -> list[Result]:
     """Measure text of several steps with and without the kept prompt, then questions."""
-    model = random_dream_vl(size, torch.device(arguments.device), getattr(torch, arguments.dtype))
-    inputs = random_inputs(model.config, 1, IMAGE_SIZE[size])
+    device, dtype = torch.device(arguments.device), getattr(torch, arguments.dtype)
+    models = {layers: random_dream_vl(size, device, dtype) for layers in LAYERS}
+    models[FAST].optimise()
+    plain = models[AS_READ]
+    inputs = random_inputs(plain.config, 1, IMAGE_SIZE[size])
     inputs.pop("proprio")
     new, results = arguments.tokens, []
+
+    def add(ways: Sequence[Callable], what: str, count: int, same: Sequence[float | None], *how: int) -> None:
+        for layers, median, share in zip(LAYERS, medians_ms(ways, arguments.runs), same, strict=True):
+            results.append(Result(size, layers, what, *how, median, 1e3 * count / median, share))
+
     for steps in arguments.steps:
-        exact = model.generate_ids(**inputs, max_new_tokens=new, steps=steps)
+        exact = plain.generate_ids(**inputs, max_new_tokens=new, steps=steps)
         for refresh in arguments.refresh_every:
-
-            def answer(steps: int = steps, refresh: int = refresh) -> torch.Tensor:
-                return model.generate_ids(**inputs, max_new_tokens=new, steps=steps, refresh_every=refresh)
-
-            same = float((answer() == exact)[0, -new:].float().mean())
-            elapsed = median_ms(answer, arguments.runs)
-            results.append(Result(size, f"{new} tokens", steps, refresh, elapsed, 1e3 * new / elapsed, same))
-    if model.processor is not None:
+            told = {"max_new_tokens": new, "steps": steps, "refresh_every": refresh}
+            ways = [partial(models[layers].generate_ids, **inputs, **told) for layers in LAYERS]
+            same = [float((way() == exact)[0, -new:].float().mean()) for way in ways]
+            add(ways, f"{new} tokens", new, same, steps, refresh)
+    if plain.processor is not None:
         side = IMAGE_SIZE[size]
         image = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
         for count in (1, 8, 32):
-            asked = [QUESTION] * count
-            elapsed = median_ms(lambda q=asked: model.yes_probabilities(q, [image]), arguments.runs)
-            results.append(Result(size, f"{count} questions", 1, 1, elapsed, 1e3 * count / elapsed, None))
+            asked = [QUESTION] * count, [image]
+            ways = [partial(models[layers].yes_probabilities, *asked) for layers in LAYERS]
+            add(ways, f"{count} questions", count, [None] * len(ways), 1, 1)
     return results
 
 
 def table(results: list[Result]) -> str:
     """Return the results as a Markdown table."""
-    columns = ("size", "what", "steps", "prompt run every", "median [ms]", "per second", "same as exact")
+    columns = ("size", "what", "steps", "prompt run every", "layers", "median [ms]", "per second")
+    columns += ("same as exact",)
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     lines += [
-        f"| {r.size} | {r.what} | {r.steps} | {r.refresh_every} | {r.median_ms:.1f} | {r.per_second:.1f} "
-        f"| {'' if r.same is None else f'{r.same:.0%}'} |"
+        f"| {r.size} | {r.what} | {r.steps} | {r.refresh_every} | {r.layers} | {r.median_ms:.1f} "
+        f"| {r.per_second:.1f} | {'' if r.same is None else f'{r.same:.0%}'} |"
         for r in results
     ]
     return "\n".join(lines)
@@ -108,9 +120,9 @@ def plot(results: list[Result], path: Path) -> None:
 
     figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
     text = [r for r in results if r.same is not None]
-    for size, every in dict.fromkeys((r.size, r.refresh_every) for r in text):
-        line = [r for r in text if (r.size, r.refresh_every) == (size, every)]
-        label = f"{size}, prompt every {every} step{'s' if every > 1 else ''}"
+    for size, layers, every in dict.fromkeys((r.size, r.layers, r.refresh_every) for r in text):
+        line = [r for r in text if (r.size, r.layers, r.refresh_every) == (size, layers, every)]
+        label = f"{size}, layers {layers}, prompt every {every} step{'s' if every > 1 else ''}"
         axes.plot([r.steps for r in line], [r.per_second for r in line], "o-", label=label)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")

@@ -102,6 +102,8 @@ def test_the_state_stands_in_front_where_it_was_learned_so(folder):
     # One at a time as together: questions see images and state, not each other.
     alone = [answers([one], 0.0)[0] for one in questions]
     np.testing.assert_allclose(alone, near, atol=1e-5)
+    model.optimise()
+    np.testing.assert_allclose(answers(questions, 0.0), near, atol=1e-5)
     raw = np.linspace(-0.1, 0.1, 8)
     policy = DreamVLAForActionPrediction.from_pretrained(folder)
     np.testing.assert_array_equal(model.normalize_proprio(raw), policy.normalize_proprio(raw))

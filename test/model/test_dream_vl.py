@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dream_vla_ros.model import CheckpointError, DreamVL, ModelInputError, Unmasking
+from dream_vla_ros.model.inference_settings import InferenceSettings, Quantization
 from dream_vla_ros.model.initialize import initialize_checkpoint
 from dream_vla_ros.model.positions import three_axis_positions
 
@@ -13,9 +14,12 @@ CASES = ("one_image", "two_images", "text_only")
 NEW = 24
 
 
-@pytest.fixture(scope="module")
-def published(golden):
-    return DreamVL.from_pretrained(golden / "vl")
+@pytest.fixture(scope="module", params=["as read", "optimised"])
+def published(golden, request):
+    model = DreamVL.from_pretrained(golden / "vl")
+    if request.param == "optimised":
+        model.optimise()
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +92,26 @@ def test_shortcuts_change_nothing(model, prompt, steps):
         filled[chosen] = best[chosen]
         row[0, masked] = filled
     assert torch.equal(model.generate_ids(**prompt, max_new_tokens=8, steps=steps), row)
+
+
+@pytest.mark.parametrize("blocked", [True, False])
+@pytest.mark.parametrize("refresh", [1, 2])
+def test_optimised_it_writes_the_same(make_checkpoint, model, prompt, blocked, refresh):
+    fast = DreamVL.from_pretrained(make_checkpoint("discrete"))
+    fast.optimise(InferenceSettings(blocked_weights=blocked))
+    assert len(fast.model.running) == len(fast.model.layers)
+    scores = fast.mask_logits(**prompt, masks=4)
+    np.testing.assert_allclose(scores, model.mask_logits(**prompt, masks=4), atol=1e-5)
+    told = {"max_new_tokens": 8, "steps": 4, "refresh_every": refresh}
+    assert torch.equal(fast.generate_ids(**prompt, **told), model.generate_ids(**prompt, **told))
+
+
+def test_it_is_quantised_once(make_checkpoint):
+    model = DreamVL.from_pretrained(make_checkpoint("discrete"))
+    model.optimise()
+    model.optimise()
+    with pytest.raises(ModelInputError, match="other layers already"):
+        model.optimise(InferenceSettings(quantization=Quantization.INT8))
 
 
 def test_one_step_takes_the_best_token_everywhere(model, prompt):

@@ -52,6 +52,14 @@ def test_all_at_once_is_one_by_one(model, images):
     assert len({round(p, 6) for p in together}) == len(QUESTIONS)
 
 
+@pytest.mark.parametrize("images", [0, 2])
+def test_optimised_it_answers_the_same(tabletop_tiny, tmp_path, model, images):
+    fast = DreamVL.from_pretrained(initialize_checkpoint(tabletop_tiny, tmp_path, "discrete"))
+    fast.optimise()
+    asked = QUESTIONS, scene(images)
+    np.testing.assert_allclose(fast.yes_probabilities(*asked), model.yes_probabilities(*asked), atol=1e-5)
+
+
 def test_images_are_encoded_once(model):
     calls = []
     handle = model.visual.register_forward_hook(lambda *_: calls.append(1))

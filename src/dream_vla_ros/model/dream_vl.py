@@ -18,6 +18,8 @@ from .backbone import DreamBackbone
 from .config import DreamConfig
 from .constrained import TokenConstraint, unmask_constrained
 from .errors import CheckpointError, ModelInputError
+from .fast_layers import use_fast_layers
+from .inference_settings import InferenceSettings
 from .language import PrefixCache, rotary_tables
 from .positions import positions_in
 from .processor import DreamProcessor, Image
@@ -66,6 +68,13 @@ class DreamVL(DreamBackbone):
             model.statistics = checkpoint.load_statistics(path, config)
         model.processor = DreamProcessor.from_pretrained(path) if has_tokenizer(path) else None
         return model.eval()
+
+    def optimise(self, settings: InferenceSettings | None = None) -> None:
+        """Answer as fast as settings say from now on; None takes the exact ones that suit the device.
+
+        :raises ModelInputError: if it is to be quantised and runs on other layers already.
+        """
+        use_fast_layers(self, settings or InferenceSettings.for_device(self.device))
 
     @property
     def reads_state(self) -> bool:

@@ -17,16 +17,13 @@ import torch
 from torch import Tensor
 
 from .action_heads import time_embedding
-from .blocked import BlockedLinear, can_block
 from .capture import Captured
 from .continuation import Continuation
 from .errors import ModelInputError
-from .fused import can_fuse, fuse
+from .fast_layers import use_fast_layers
 from .inference_settings import InferenceSettings, Quantization
 from .language import PrefixCache, rotary_tables
-from .packed_linear import pack_linears
 from .prediction import PlainRunner, denoise, regress
-from .quantized import packer
 from .scene import Scene
 from .vision import Grid
 
@@ -133,20 +130,7 @@ class Engine:
     def __init__(self, model: DreamVLAForActionPrediction, settings: InferenceSettings) -> None:
         self.model = model
         self.settings = settings
-        blocked = settings.blocked_weights and not settings.compiled
-        pack = packer(settings.quantization, blocked and can_block(model.device, torch.bfloat16))
-        plain = not model.model.running and can_fuse(model.model)
-        if pack is not None and not plain:
-            raise ModelInputError("the model runs on other layers already; read it again to quantise it")
-        if plain and settings.fused_weights:
-            if pack is None and blocked and can_block(model.device, model.dtype):
-                pack = BlockedLinear
-            fuse(model.model, pack)
-            if pack is not None:
-                pack_linears(model.visual.blocks, pack)
-            if pack is BlockedLinear:
-                pack_linears(model.visual.merger, pack)
-                pack_linears(model.projector, pack)
+        use_fast_layers(model, settings)
         if settings.compiled:
             self._compile()
         self._plans: OrderedDict[tuple[object, ...], PromptPlan] = OrderedDict()

@@ -119,6 +119,8 @@ class DreamVlModel:
                 stream_layers(model, device)
             elif small:
                 model.to(device)
+            else:
+                model.optimise()
             calibration = Calibration.load(folder)
             seen = None
             if model.config.model_type != "dream-vl":
