@@ -31,7 +31,7 @@ from dream_vla_ros.training.demonstrations import (
 from dream_vla_ros.training.metrics import read_metrics
 from dream_vla_ros.training.store import SampleStore, write_shard
 from dream_vla_ros.training.tabletop import DEMONSTRATIONS, KEY, WEIGHTS, main, publish_stages, train
-from dream_vla_ros.training.tabletop_plan import Plan, Round
+from dream_vla_ros.training.tabletop_plan import Plan
 
 IMAGES = Preprocessing(112, jpeg=False, crop_area=1.0)
 RECIPE = Recipe(episodes=2, camera_pixels=56, bystanders=0.0)
@@ -154,10 +154,10 @@ def test_demonstrations_of_towers_show_every_kind_of_task_and_succeed():
 
 @pytest.mark.parametrize(
     "given",
-    [["--corrections", "10"], ["--corrections", "--refinement-steps", "10"], ["--corrections", *"123"]],
+    [["--corrections", "10"], ["--corrections", "--refinement-steps", "10"], ["--corrections", *"1234"]],
 )
 def test_corrections_and_refinements_have_to_be_as_many(given, tmp_path):
-    with pytest.raises(SystemExit, match="the same number of rounds, at most 2"):
+    with pytest.raises(SystemExit, match="the same number of rounds, at most 3"):
         main(["--work", str(tmp_path), *given])
     assert not list(tmp_path.iterdir())
 
@@ -191,10 +191,10 @@ def test_stages_make_a_checkpoint_that_the_policy_runs(embodiment, shown, tmp_pa
         plan,
         alignment=replace(plan.alignment, **short),
         actions=replace(plan.actions, **short),
-        rounds=tuple(Round(one.corrections, replace(one.training, **short)) for one in plan.rounds),
+        rounds=tuple(replace(one, training=replace(one.training, **short)) for one in plan.rounds),
     )
     before = torch.get_num_threads()
-    assert list(plan.stages) == ["alignment", "actions", "refinement_1", "refinement_2"]
+    assert list(plan.stages) == ["alignment", "actions", "refinement_1", "refinement_2", "refinement_3"]
     for stage in plan.stages:
         train(plan, tmp_path, stage)
         assert (tmp_path / stage / WEIGHTS).exists()

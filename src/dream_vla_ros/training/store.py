@@ -139,6 +139,16 @@ class SampleStore:
             labels={key: np.stack([row[f"label_{key}"] for row in rows]) for key in self.labels},
         )
 
+    def numbers(self, prefix: str) -> NDArray[np.int64]:
+        """Return the numbers of the samples in shards whose names begin so."""
+        starts = [0, *self._ends[:-1].tolist()]
+        chosen = [
+            np.arange(start, start + len(shard))
+            for start, shard in zip(starts, self._shards, strict=True)
+            if shard.path.name.startswith(prefix)
+        ]
+        return np.concatenate(chosen) if chosen else np.zeros(0, dtype=np.int64)
+
     def column(self, name: str) -> NDArray[Any]:
         """Return a whole column: ``actions``, ``proprio``, ``episode`` or a label's name."""
         key = name if name in _ARRAYS else f"label_{name}"

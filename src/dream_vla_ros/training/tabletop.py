@@ -46,10 +46,11 @@ from dream_vla_ros.training.demonstrations import (
 from dream_vla_ros.training.evaluation import Plan as Tries
 from dream_vla_ros.training.evaluation import evaluate, rates
 from dream_vla_ros.training.learners import ActionLearner, Alignment, AlignmentLearner, Feeder
-from dream_vla_ros.training.order import SampleOrder
+from dream_vla_ros.training.order import MixedOrder, SampleOrder
 from dream_vla_ros.training.processes import run_in_processes
 from dream_vla_ros.training.progress import TrainingProgress
 from dream_vla_ros.training.publish import Publication, configuration_of, publish
+from dream_vla_ros.training.settings import TrainSettings
 from dream_vla_ros.training.store import SampleStore
 from dream_vla_ros.training.tabletop_plan import ALIGNMENT, ROOT, Plan, Round
 from dream_vla_ros.training.trainer import Trainer
@@ -59,6 +60,8 @@ WEIGHTS = "weights.pt"
 DEMONSTRATIONS = "demonstrations"
 _MODULE = "dream_vla_ros.training.tabletop"
 _STATISTICS = "statistics.json"
+_OWN = "own_"
+"""What the names of shards begin with whose episodes the policy drove."""
 _HOW_TRIED = (
     "Tried as by `dream_vla evaluate`: 4 blocks, unseen scenes, all phrasings, without DDS, latency 0.1 s; "
     "intervals of 95 %"
@@ -115,7 +118,7 @@ def train(plan: Plan, folder: Path, stage: str) -> None:
             align=align,
             reworded=_REWORDED,
         ),
-        SampleOrder(np.arange(len(store)), settings.batch_size, settings.seed),
+        _order(store, settings, plan.round_of(stage)),
         settings,
         folder / stage,
         progress=TrainingProgress(stage, settings.steps),
@@ -124,6 +127,14 @@ def train(plan: Plan, folder: Path, stage: str) -> None:
     with trainer.averaged():
         if trainer.is_main:
             _save(learner.state_dict(), folder / stage / WEIGHTS)
+
+
+def _order(store: SampleStore, settings: TrainSettings, of: Round | None) -> SampleOrder | MixedOrder:
+    own, every = store.numbers(_OWN), np.arange(len(store))
+    if of is None or not len(own):
+        return SampleOrder(every, settings.batch_size, settings.seed)
+    groups, shares = (np.setdiff1d(every, own), own), (1.0 - of.own_share, of.own_share)
+    return MixedOrder(groups, shares, settings.batch_size, settings.seed)
 
 
 def fresh_model(plan: Plan, statistics: DatasetStatistics) -> DreamVLAForActionPrediction:
@@ -234,7 +245,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             driver = arguments.work / f"{names[at - 1]}_checkpoint"
             publish_stages(plan, arguments.work, driver, stages=names[:at])
             load = partial(PolicyDriver.load, driver, embodiment)
-            write("corrections", rounds[stage].corrections, f"own_{stage}", load)
+            write("corrections", rounds[stage].corrections, f"{_OWN}{stage}", load)
         if status := run_in_processes(_MODULE, arguments.processes, [*given, "--stage", stage]):
             return status
     publish_stages(plan, arguments.work, arguments.out)
@@ -300,7 +311,11 @@ def _plan(arguments: argparse.Namespace) -> Plan:
             f"same number of rounds, at most {len(plan.rounds)}"
         )
     rounds = tuple(
-        Round(replace(one.corrections, episodes=some), replace(one.training, steps=many))
+        replace(
+            one,
+            corrections=replace(one.corrections, episodes=some),
+            training=replace(one.training, steps=many),
+        )
         for one, some, many in zip(plan.rounds, episodes, steps, strict=False)
     )
     return replace(

@@ -35,14 +35,17 @@ class Round:
 
     :param corrections: Episodes that the policy drives; those of rounds before are kept.
     :param training: On all there is by then.
+    :param own_share: Of the samples drawn, how many are of episodes that a policy drove.
     """
 
     corrections: Recipe
     training: TrainSettings
+    own_share: float = 0.45
 
 
-def _round(number: int, steps: int, constant_share: float) -> Round:
-    shares = (0.15, 0.45, 0.4)
+def _round(
+    number: int, steps: int, constant_share: float, shares: tuple[float, float, float] = (0.15, 0.45, 0.4)
+) -> Round:
     recipe = Recipe(episodes=800, seed=4_000_000 + 1_000_000 * number, shares=shares, towers=0.25)
     settings = replace(_stage(), steps=steps, learning_rate=8e-4, constant_share=constant_share)
     return Round(recipe, replace(settings, seed=3 + number))
@@ -72,7 +75,11 @@ class Plan:
         default_factory=lambda: replace(_stage(), steps=5000, constant_share=0.7, seed=2)
     )
     rounds: tuple[Round, ...] = field(
-        default_factory=lambda: (_round(0, steps=3000, constant_share=0.7), _round(1, 5000, 0.4))
+        default_factory=lambda: (
+            _round(0, steps=3000, constant_share=0.7),
+            _round(1, steps=5000, constant_share=0.4),
+            _round(2, steps=3500, constant_share=0.4, shares=(0.1, 0.75, 0.15)),
+        )
     )
     alignment_weight: float = 0.5
 
@@ -81,6 +88,10 @@ class Plan:
         """How each stage trains, in their order."""
         later = {_refinement(number): one.training for number, one in enumerate(self.rounds)}
         return {ALIGNMENT: self.alignment, ACTIONS: self.actions, **later}
+
+    def round_of(self, stage: str) -> Round | None:
+        """Return the round that a stage belongs to; None for those before the first."""
+        return {_refinement(number): one for number, one in enumerate(self.rounds)}.get(stage)
 
 
 def _refinement(number: int) -> str:
