@@ -36,6 +36,15 @@ def test_samples_come_back_across_shards_in_the_order_asked_for(tmp_path, sample
     assert store.instructions() == sorted(set(samples.instructions))
 
 
+def test_samples_are_found_by_the_names_of_shards(tmp_path, samples):
+    for name, begin, end in (("expert-0", 0, 2), ("own_1-0", 2, 3), ("own_2-0", 3, 6)):
+        write_shard(tmp_path, name, part(samples, begin, end))
+    store = SampleStore(tmp_path)
+    assert store.numbers("own_").tolist() == [2, 3, 4, 5]
+    assert store.numbers("expert").tolist() == [0, 1]
+    assert store.numbers("tower").tolist() == []
+
+
 def test_a_shard_cut_short_does_not_count(tmp_path, samples):
     write_shard(tmp_path, "whole", samples)
     partial = tmp_path / ".other.77"

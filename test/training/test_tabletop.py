@@ -30,7 +30,15 @@ from dream_vla_ros.training.demonstrations import (
 )
 from dream_vla_ros.training.metrics import read_metrics
 from dream_vla_ros.training.store import SampleStore, write_shard
-from dream_vla_ros.training.tabletop import DEMONSTRATIONS, KEY, WEIGHTS, main, publish_stages, train
+from dream_vla_ros.training.tabletop import (
+    DEMONSTRATIONS,
+    KEY,
+    WEIGHTS,
+    draw_order,
+    main,
+    publish_stages,
+    train,
+)
 from dream_vla_ros.training.tabletop_plan import Plan
 
 IMAGES = Preprocessing(112, jpeg=False, crop_area=1.0)
@@ -160,6 +168,21 @@ def test_corrections_and_refinements_have_to_be_as_many(given, tmp_path):
     with pytest.raises(SystemExit, match="the same number of rounds, at most 3"):
         main(["--work", str(tmp_path), *given])
     assert not list(tmp_path.iterdir())
+
+
+def test_refinements_draw_more_of_what_the_policy_drove(shown, tmp_path):
+    write_shard(tmp_path, "expert-00000", shown[0])
+    write_shard(tmp_path, "own_refinement_1-00000", shown[1])
+    store = SampleStore(tmp_path)
+    plan = Plan()
+    assert plan.round_of("actions") is None
+    refined = plan.round_of("refinement_2")
+    assert refined is plan.rounds[1]
+    settings = replace(refined.training, batch_size=1000)
+    drawn = draw_order(store, settings, refined).batch(0)
+    assert np.isin(drawn, store.numbers("own_")).mean() == pytest.approx(refined.own_share, abs=0.06)
+    every = draw_order(store, replace(settings, batch_size=len(store)), None).batch(0)
+    assert sorted(every) == list(range(len(store)))
 
 
 def test_statistics_stay_those_of_the_demonstrations(shown, tmp_path):

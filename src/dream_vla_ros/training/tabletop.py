@@ -118,7 +118,7 @@ def train(plan: Plan, folder: Path, stage: str) -> None:
             align=align,
             reworded=_REWORDED,
         ),
-        _order(store, settings, plan.round_of(stage)),
+        draw_order(store, settings, plan.round_of(stage)),
         settings,
         folder / stage,
         progress=TrainingProgress(stage, settings.steps),
@@ -129,7 +129,11 @@ def train(plan: Plan, folder: Path, stage: str) -> None:
             _save(learner.state_dict(), folder / stage / WEIGHTS)
 
 
-def _order(store: SampleStore, settings: TrainSettings, of: Round | None) -> SampleOrder | MixedOrder:
+def draw_order(store: SampleStore, settings: TrainSettings, of: Round | None) -> SampleOrder | MixedOrder:
+    """Return which samples a stage takes.
+
+    :param of: Its round of corrections; None for the stages before the first.
+    """
     own, every = store.numbers(_OWN), np.arange(len(store))
     if of is None or not len(own):
         return SampleOrder(every, settings.batch_size, settings.seed)
