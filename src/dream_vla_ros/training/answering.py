@@ -247,6 +247,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--image-steps", type=int, default=AnswerPlan().images.steps)
     parser.add_argument("--steps", type=int, default=AnswerPlan().training.steps)
+    parser.add_argument(
+        "--texts", type=int, default=AnswerPlan().texts, help="goals and plans to write in each step"
+    )
     parser.add_argument("--train-only", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     defaults = AnswerPlan()
@@ -256,6 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         scenes=replace(defaults.scenes, episodes=arguments.episodes),
         images=replace(defaults.images, steps=arguments.image_steps),
         training=replace(defaults.training, steps=arguments.steps),
+        texts=arguments.texts,
     )
     if arguments.train_only:
         torch.set_num_threads(1)
