@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from dream_vla_ros.planning import planner as planner_module
@@ -51,6 +54,16 @@ def test_time_may_run_out(two_columns: Problem):
 
 
 def test_a_missing_planner_is_told(two_columns: Problem, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(planner_module, "_ENGINE", "slow-upward")
+    monkeypatch.setitem(sys.modules, "up_fast_downward.fast_downward", None)
+    planner_module._fast_downward.cache_clear()
     with pytest.raises(PlannerError, match="up-fast-downward"):
         ClassicalPlanner().plan(two_columns, two_columns.initial)
+
+
+def test_nothing_is_written_where_it_is_started(two_columns: Problem, monkeypatch, tmp_path: Path):
+    """Two that plan in one folder at once would read each other's task, as Fast Downward does by default."""
+    (tmp_path / "output.sas").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert ClassicalPlanner().plan(two_columns, two_columns.initial)
+    assert [path.name for path in tmp_path.iterdir()] == ["output.sas"]
+    assert not list((tmp_path / "output.sas").iterdir())

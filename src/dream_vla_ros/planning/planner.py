@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 from unified_planning.engines import PlanGenerationResult, PlanGenerationResultStatus
 from unified_planning.exceptions import UPException
@@ -64,15 +67,32 @@ class ClassicalPlanner:
 
 def _solve(task: pddl.UpProblem, parameters: dict[str, str], limit_s: float) -> PlanGenerationResult:
     try:
-        with task.environment.factory.OneshotPlanner(name=_ENGINE, params=parameters) as planner:
+        with _fast_downward()(**parameters) as planner:
             return planner.solve(task, timeout=limit_s)
-    except UPException as error:
+    except (UPException, ImportError) as error:
         raise PlannerError(
             f"{_ENGINE} cannot be used: {error}; is up-fast-downward installed, and does the domain keep to "
             "conditions, quantifiers and conditional effects?"
         ) from error
     except OSError as error:
         raise PlannerError(f"Fast Downward could not be started: {error}") from error
+
+
+@cache
+def _fast_downward() -> type[Any]:
+    from up_fast_downward.fast_downward import FastDownwardPDDLPlanner
+
+    class FastDownward(FastDownwardPDDLPlanner):  # type: ignore[misc]
+        """Keeps what it translates beside its plan.
+
+        Left to itself it writes ``output.sas`` into the working folder: two at once there read each other's.
+        """
+
+        def _base_cmd(self, plan_filename: str) -> list[Any]:
+            translated = str(Path(plan_filename).with_name("output.sas"))
+            return [*super()._base_cmd(plan_filename), "--sas-file", translated]
+
+    return FastDownward
 
 
 def _actions(result: PlanGenerationResult) -> tuple[GroundAction, ...]:
