@@ -33,7 +33,7 @@ from dream_vla_ros.sim.state import TableState
 from dream_vla_ros.sim.tasks import Task, closed_tasks
 from dream_vla_ros.training.shards import make_missing
 from dream_vla_ros.training.store import Samples, write_shard
-from dream_vla_ros.training.tower_tasks import tower_task
+from dream_vla_ros.training.tower_tasks import LaidOutTask, next_task, tower_task
 
 BLOCK_LABEL = "blocks"
 BLOCK_NUMBERS = 5
@@ -63,6 +63,8 @@ class Recipe:
     :param shares: Weight of lifting, stacking and pushing in the draw of tasks.
     :param towers: Share of the episodes that begin with blocks on others, and have a task that can be done
         there; they have no bystanders.
+    :param in_a_row: Episodes that begin each as the one before ended, whatever came of that, where the first
+        of them began with towers and something can still be done.
     :param num_blocks: Numbers of blocks on the table, drawn evenly.
     :param bystanders: Share of the episodes in which blocks that the task does not speak of may also have one
         of two colours that no task speaks of.
@@ -76,6 +78,7 @@ class Recipe:
     seed: int = 1_000_000
     shares: tuple[float, float, float] = (0.35, 0.4, 0.25)
     towers: float = 0.0
+    in_a_row: int = 1
     num_blocks: tuple[int, ...] = (3, 4)
     bystanders: float = 0.5
     camera_pixels: int = 224
@@ -83,10 +86,17 @@ class Recipe:
     variation: Variation = MODEST_VARIATION
     episodes_per_shard: int = 25
 
-    def task(self, episode: int) -> tuple[Task, int]:
-        """Draw the task of an episode and the number of blocks on the table."""
+    def task(self, episode: int, left: TableState | None = None) -> tuple[Task, int]:
+        """Draw the task of an episode and the number of blocks on the table.
+
+        :param left: How the episode before left the table, where this one may begin so.
+        """
         rng = np.random.default_rng([self.seed + episode, 2])
         kinds = (Lifted, Stacked, Pushed)
+        if left is not None and episode % self.in_a_row:
+            following = next_task(left, rng, shares=dict(zip(kinds, self.shares, strict=True)))
+            if following is not None:
+                return following, len(left.blocks)
         if self.towers and rng.random() < self.towers:
             num_blocks = int(rng.choice(self.num_blocks))
             colours = rng.choice(CLOSED_COLOURS, num_blocks, replace=False)
@@ -140,9 +150,10 @@ def demonstrations(
     """
     environments: dict[int, TabletopEnv] = {}
     encoder = EpisodeEncoder(embodiment, images)
+    left: TableState | None = None
     try:
         for number in episodes:
-            task, num_blocks = recipe.task(number)
+            task, num_blocks = recipe.task(number, left)
             if driver is not None:
                 task = replace(task, time_limit_s=_OWN_MISTAKES_S)
             if num_blocks not in environments:
@@ -161,6 +172,7 @@ def demonstrations(
                 vary_words=True,
                 driver=driver,
             )
+            left = environments[num_blocks].sim.state() if isinstance(task, LaidOutTask) else None
             if episode.success or driver is not None:
                 views = cameras_of(environments[num_blocks].sim)
                 yield encoder(episode, number, views)

@@ -46,7 +46,7 @@ class Round:
 def _round(
     number: int, steps: int, constant_share: float, shares: tuple[float, float, float] = (0.15, 0.45, 0.4)
 ) -> Round:
-    recipe = Recipe(episodes=800, seed=4_000_000 + 1_000_000 * number, shares=shares, towers=0.25)
+    recipe = Recipe(episodes=800, seed=4_000_000 + 1_000_000 * number, shares=shares, towers=0.4, in_a_row=4)
     settings = replace(_stage(), steps=steps, learning_rate=8e-4, constant_share=constant_share)
     return Round(recipe, replace(settings, seed=3 + number))
 
@@ -65,7 +65,9 @@ class Plan:
     embodiment: Path = ROOT / "config" / "tabletop.yaml"
     demonstrations: Recipe = field(default_factory=lambda: Recipe(episodes=5000))
     towers: Recipe = field(
-        default_factory=lambda: Recipe(episodes=1200, seed=2_000_000, shares=(0.2, 0.6, 0.2), towers=1.0)
+        default_factory=lambda: Recipe(
+            episodes=1200, seed=2_000_000, shares=(0.2, 0.6, 0.2), towers=1.0, in_a_row=4
+        )
     )
     augmentation: Augmentation = field(default_factory=lambda: Augmentation(1.0, 0.08, 0.1, 0.1, 0.0))
     alignment: TrainSettings = field(

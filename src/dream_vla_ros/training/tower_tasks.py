@@ -1,4 +1,8 @@
-"""Tasks that begin with towers on the table: what can be done there, by the planning domain's own rules."""
+"""Tasks that begin with towers on the table: what can be done there, by the planning domain's own rules.
+
+Also tasks that begin as others ended, whatever came of them: in the middle of a task of several steps, towers
+have fallen, and blocks lie nearer to each other than any that were laid out.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dream_vla_ros.geometry import Pose
 from dream_vla_ros.planning.problem import Problem
 from dream_vla_ros.planning.terms import GroundAction, State
 from dream_vla_ros.planning.transition import transition_model
+from dream_vla_ros.sim.appearance import CLOSED_COLOURS
 from dream_vla_ros.sim.goals import Direction, Goal, Lifted, Pushed, Stacked
 from dream_vla_ros.sim.layout import InitialStates, Layout
 from dream_vla_ros.sim.state import TableState
@@ -19,6 +25,11 @@ from dream_vla_ros.training.questions import draw_scene, tabletop_domain
 
 # A task of several steps begins each where the one before ended, which may be anywhere above the table.
 _ANYWHERE = InitialStates(ee_low_m=(0.18, -0.15, 0.14), ee_high_m=(0.36, 0.15, 0.22), ee_yaw_rad=0.7)
+# Where the arm still reaches blocks that were moved: a little farther than where they are laid out.
+_REACH_X_M, _REACH_Y_M = (0.17, 0.40), (-0.20, 0.20)
+# Open fingers and what they held before stay clear of blocks below.
+_CLEAR_M, _BESIDE_M = 0.06, 0.08
+_MAX_DRAWS = 100
 
 
 @dataclass(frozen=True)
@@ -48,19 +59,65 @@ def tower_task(
     :param colours: The blocks.
     :param tower_share: How probable it is that a block begins on another one.
     :param shares: Weight of each kind of goal among those that can be reached; all alike by default.
+    :raises ValueError: If no table turns up where a goal with a weight can be reached.
     """
-    layout = draw_scene(colours, rng, tower_share=tower_share, states=_ANYWHERE)
+    for _ in range(_MAX_DRAWS):
+        layout = draw_scene(colours, rng, tower_share=tower_share, states=_ANYWHERE)
+        goal = _draw_goal(layout, rng, shares)
+        if goal is not None:
+            return LaidOutTask(goal, layout=layout, time_limit_s=time_limit_s)
+    raise ValueError(f"nothing to do with {', '.join(colours)} turned up on {_MAX_DRAWS} tables")
+
+
+def next_task(
+    left: TableState,
+    rng: np.random.Generator,
+    *,
+    shares: Mapping[type, float] | None = None,
+    time_limit_s: float = 20.0,
+) -> LaidOutTask | None:
+    """Draw something that can be done on a table as it was left.
+
+    The gripper begins open, where it was or above the blocks that it would be in the way of.
+
+    :param left: With blocks that a planning domain knows by their colours.
+    :param shares: Weight of each kind of goal among those that can be reached; all alike by default.
+    :returns: None if a block is out of reach, in the gripper or leans on something, or nothing can be done.
+    """
+    state = symbols(left)
+    resting = {atom.arguments[0] for atom in state if atom.predicate in ("on", "ontable")}
+    for name, pose in left.blocks.items():
+        x, y, _ = pose.position
+        reached = _REACH_X_M[0] <= x <= _REACH_X_M[1] and _REACH_Y_M[0] <= y <= _REACH_Y_M[1]
+        if name not in CLOSED_COLOURS or name not in resting or not reached:
+            return None
+    hand = left.end_effector
+    x, y, z = hand.position
+    under = [
+        pose.position[2]
+        for pose in left.blocks.values()
+        if np.hypot(pose.position[0] - x, pose.position[1] - y) < _BESIDE_M
+    ]
+    height = max([z, _ANYWHERE.ee_low_m[2], *(top + _CLEAR_M for top in under)])
+    layout = Layout(Pose(np.array([x, y, height]), hand.quaternion), left.blocks)
+    goal = _draw_goal(layout, rng, shares)
+    return None if goal is None else LaidOutTask(goal, layout=layout, time_limit_s=time_limit_s)
+
+
+def _draw_goal(layout: Layout, rng: np.random.Generator, shares: Mapping[type, float] | None) -> Goal | None:
     state: State = symbols(TableState(0.0, layout.end_effector, 1.0, layout.blocks))
     problem = Problem.create(tabletop_domain(), dict.fromkeys(layout.blocks, "block"), [])
     by_kind: dict[type, list[Goal]] = {}
     for action in transition_model(problem).possible(state):
         goal = _goal_of(action)
-        by_kind.setdefault(type(goal), []).append(goal)
+        if shares is None or shares[type(goal)] > 0.0:
+            by_kind.setdefault(type(goal), []).append(goal)
+    if not by_kind:
+        return None
     kinds = sorted(by_kind, key=lambda kind: kind.__name__)
     weights = np.array([1.0 if shares is None else shares[kind] for kind in kinds])
     goals = by_kind[kinds[int(rng.choice(len(kinds), p=weights / weights.sum()))]]
-    goal = goals[int(rng.integers(len(goals)))]
-    return LaidOutTask(goal, layout=layout, time_limit_s=time_limit_s)
+    return goals[int(rng.integers(len(goals)))]
 
 
 def _goal_of(action: GroundAction) -> Goal:

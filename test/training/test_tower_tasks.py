@@ -1,0 +1,102 @@
+"""Tasks that begin on a table as another one left it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dream_vla_ros.geometry import Pose
+from dream_vla_ros.sim.appearance import BYSTANDER_COLOURS, CLOSED_COLOURS
+from dream_vla_ros.sim.arm import gripper_down
+from dream_vla_ros.sim.environment import TabletopEnv
+from dream_vla_ros.sim.goals import Lifted, Pushed, Stacked
+from dream_vla_ros.sim.rollout import run_episode
+from dream_vla_ros.sim.state import TableState
+from dream_vla_ros.sim.symbols import goal_literal, symbols
+from dream_vla_ros.training.demonstrations import Recipe
+from dream_vla_ros.training.questions import draw_scene
+from dream_vla_ros.training.tower_tasks import next_task, tower_task
+
+TILTED = (0.0, 0.2, 0.0, 0.98)
+
+
+def table(seed: int, hand: tuple[float, float, float] = (0.25, 0.0, 0.2)) -> TableState:
+    layout = draw_scene(CLOSED_COLOURS, np.random.default_rng(seed), tower_share=0.6)
+    return TableState(7.0, Pose(np.array(hand), gripper_down(0.3)), 1.0, layout.blocks)
+
+
+@given(
+    st.integers(0, 1000),
+    st.floats(0.17, 0.40),
+    st.floats(-0.20, 0.20),
+    st.floats(0.02, 0.25),
+)
+def test_something_undone_is_asked_for_and_the_gripper_is_out_of_the_way(seed, x, y, z):
+    left = table(seed, (x, y, z))
+    task = next_task(left, np.random.default_rng(seed))
+    assert task is not None
+    assert task.layout.blocks == left.blocks
+    assert not goal_literal(task.goal).holds(symbols(left))
+    hand = task.layout.end_effector.position
+    assert hand[:2] == pytest.approx([x, y])
+    assert hand[2] >= z
+    for pose in left.blocks.values():
+        if np.hypot(*(pose.position - hand)[:2]) < 0.06:
+            assert hand[2] - pose.position[2] >= 0.06 - 1e-9
+
+
+@pytest.mark.parametrize("trouble", ["far", "held", "leaning", "nameless"])
+def test_a_table_that_cannot_be_gone_on_with_is_left(trouble):
+    left = table(0)
+    name = max(left.blocks, key=lambda block: left.blocks[block].position[2])
+    x, y, z = left.blocks[name].position
+    changed = {
+        "far": Pose(np.array([0.5, y, 0.02]), left.blocks[name].quaternion),
+        "held": Pose(left.end_effector.position, left.blocks[name].quaternion),
+        "leaning": Pose(np.array([x, y, z + 0.015]), np.array(TILTED)),
+    }
+    blocks = dict(left.blocks)
+    if trouble == "nameless":
+        blocks[next(iter(BYSTANDER_COLOURS))] = blocks.pop(name)
+    else:
+        blocks[name] = changed[trouble]
+    assert next_task(replace(left, gripper=0.5, blocks=blocks), np.random.default_rng(0)) is None
+    assert next_task(left, np.random.default_rng(0)) is not None
+
+
+def test_episodes_follow_on_each_other():
+    recipe = Recipe(episodes=6, towers=1.0, in_a_row=3, num_blocks=(4,), shares=(0.0, 1.0, 0.0))
+    task, num_blocks = recipe.task(0)
+    env = TabletopEnv(num_blocks=num_blocks, render=False)
+    try:
+        assert run_episode(env, task, 1).success
+        left = env.sim.state()
+        following, _ = recipe.task(1, left)
+        assert following.layout.blocks == left.blocks
+        assert isinstance(following.goal, Stacked)
+        assert run_episode(env, following, 2).success
+    finally:
+        env.close()
+    fresh, _ = recipe.task(3, left)
+    assert fresh.layout.blocks != left.blocks
+    # Without a table that was left, as in the first episode of a shard, any begins anew.
+    assert recipe.task(1)[0].layout.blocks != left.blocks
+
+
+@pytest.mark.parametrize("kind", [Lifted, Stacked, Pushed])
+def test_kinds_are_drawn_as_told(kind):
+    shares = dict.fromkeys((Lifted, Stacked, Pushed), 0.0) | {kind: 1.0}
+    for seed in range(5):
+        task = next_task(table(seed), np.random.default_rng(seed), shares=shares)
+        assert task is None or isinstance(task.goal, kind)
+        assert isinstance(tower_task(CLOSED_COLOURS, np.random.default_rng(seed), shares=shares).goal, kind)
+
+
+def test_nothing_is_drawn_where_nothing_can_be_done():
+    shares = {Lifted: 0.0, Stacked: 1.0, Pushed: 0.0}
+    with pytest.raises(ValueError, match="nothing to do with red"):
+        tower_task(["red"], np.random.default_rng(0), shares=shares)
