@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dream_vla_ros.geometry import Pose
+from dream_vla_ros.images import Preprocessing
 from dream_vla_ros.sim.appearance import BYSTANDER_COLOURS, CLOSED_COLOURS
 from dream_vla_ros.sim.arm import gripper_down
 from dream_vla_ros.sim.environment import TabletopEnv
 from dream_vla_ros.sim.goals import Lifted, Pushed, Stacked
-from dream_vla_ros.sim.rollout import run_episode
+from dream_vla_ros.sim.rollout import RecoveryNoise, run_episode
 from dream_vla_ros.sim.state import TableState
 from dream_vla_ros.sim.symbols import goal_literal, symbols
-from dream_vla_ros.training.demonstrations import Recipe
+from dream_vla_ros.training.demonstrations import BLOCK_LABEL, Recipe, demonstrations
 from dream_vla_ros.training.questions import draw_scene
 from dream_vla_ros.training.tower_tasks import next_task, tower_task
 
@@ -85,6 +86,21 @@ def test_episodes_follow_on_each_other():
     assert fresh.layout.blocks != left.blocks
     # Without a table that was left, as in the first episode of a shard, any begins anew.
     assert recipe.task(1)[0].layout.blocks != left.blocks
+
+
+def test_demonstrations_begin_as_those_before_ended(embodiment):
+    recipe = Recipe(episodes=2, towers=1.0, in_a_row=2, num_blocks=(4,), shares=(0.0, 1.0, 0.0))
+    recipe = replace(recipe, camera_pixels=56, noise=RecoveryNoise(probability=0.0))
+    images = Preprocessing(112, jpeg=False, crop_area=1.0)
+    first, second = demonstrations(recipe, embodiment, images, range(2))
+    (alone,) = demonstrations(recipe, embodiment, images, [1])
+
+    def between(samples, row):
+        places = samples.labels[BLOCK_LABEL][row, :, :3]  # from the gripper, which need not be where it was
+        return places - np.nanmean(places, axis=0)
+
+    np.testing.assert_allclose(between(second, 0), between(first, -1), atol=0.003)
+    assert not np.allclose(between(alone, 0), between(first, -1), atol=0.003, equal_nan=True)
 
 
 @pytest.mark.parametrize("kind", [Lifted, Stacked, Pushed])

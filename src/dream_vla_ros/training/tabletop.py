@@ -241,15 +241,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(argv if argv is not None else sys.argv[1:])
     _statistics(plan, arguments.work)
     names = list(plan.stages)
-    rounds = dict(zip(names[2:], plan.rounds, strict=True))
     for at, stage in enumerate(names):
         if (arguments.work / stage / WEIGHTS).exists():
             continue
-        if stage in rounds:
+        if (of := plan.round_of(stage)) is not None:
             driver = arguments.work / f"{names[at - 1]}_checkpoint"
             publish_stages(plan, arguments.work, driver, stages=names[:at])
             load = partial(PolicyDriver.load, driver, embodiment)
-            write("corrections", rounds[stage].corrections, f"{_OWN}{stage}", load)
+            write("corrections", of.corrections, f"{_OWN}{stage}", load)
         if status := run_in_processes(_MODULE, arguments.processes, [*given, "--stage", stage]):
             return status
     publish_stages(plan, arguments.work, arguments.out)
