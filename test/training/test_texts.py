@@ -91,6 +91,15 @@ def test_plans_are_as_short_as_the_planners(seed):
     assert plans.plan(table(seed), goal, longest=len(plan) - 1) is None
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_what_can_be_done_is_what_the_domain_says_whatever_the_names(seed):
+    state, problem = table(seed), Problem.create(tabletop_domain(), dict.fromkeys(COLOURS, "block"), [])
+    model = transition_model(problem)
+    found = ShortestPlans(tabletop_domain(), COLOURS).successors(state)
+    assert [action for action, _ in found] == sorted(model.possible(state), key=str)
+    assert all(after == model.apply(state, action) for action, after in found)
+
+
 def test_goals_and_plans_are_drawn_that_can_be_read_back():
     kinds = set()
     for seed in range(20):
