@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dream_vla_ros.geometry import Pose
+from dream_vla_ros.geometry import Pose, quaternion_from_rotation_vector, quaternion_multiply
 from dream_vla_ros.images import Preprocessing
 from dream_vla_ros.sim.appearance import BYSTANDER_COLOURS, CLOSED_COLOURS
-from dream_vla_ros.sim.arm import gripper_down
+from dream_vla_ros.sim.arm import HOME_ANGLES, gripper_down
 from dream_vla_ros.sim.environment import TabletopEnv
 from dream_vla_ros.sim.goals import Lifted, Pushed, Stacked
+from dream_vla_ros.sim.inverse_kinematics import InverseKinematics
 from dream_vla_ros.sim.rollout import RecoveryNoise, run_episode
 from dream_vla_ros.sim.state import TableState
 from dream_vla_ros.sim.symbols import goal_literal, symbols
@@ -30,21 +31,30 @@ def table(seed: int, hand: tuple[float, float, float] = (0.25, 0.0, 0.2)) -> Tab
     return TableState(7.0, Pose(np.array(hand), gripper_down(0.3)), 1.0, layout.blocks)
 
 
+@pytest.fixture(scope="module")
+def arm() -> InverseKinematics:
+    return InverseKinematics()
+
+
 @given(
     st.integers(0, 1000),
-    st.floats(0.17, 0.40),
-    st.floats(-0.20, 0.20),
-    st.floats(0.02, 0.25),
+    st.tuples(st.floats(0.10, 0.50), st.floats(-0.30, 0.30), st.floats(0.0, 0.40)),
+    st.floats(-3.0, 3.0),
+    st.floats(-0.4, 0.4),
 )
-def test_something_undone_is_asked_for_and_the_gripper_is_out_of_the_way(seed, x, y, z):
-    left = table(seed, (x, y, z))
+def test_something_undone_is_asked_for_and_the_gripper_is_out_of_the_way(arm, seed, place, yaw, tilt):
+    tilted = quaternion_multiply(gripper_down(yaw), quaternion_from_rotation_vector([0.0, tilt, 0.0]))
+    left = replace(table(seed), end_effector=Pose(np.array(place), tilted))
     task = next_task(left, np.random.default_rng(seed))
     assert task is not None
     assert task.layout.blocks == left.blocks
     assert not goal_literal(task.goal).holds(symbols(left))
     hand = task.layout.end_effector.position
-    assert hand[:2] == pytest.approx([x, y])
-    assert hand[2] >= z
+    if 0.18 <= place[0] <= 0.36 and abs(place[1]) <= 0.15 and 0.14 <= place[2] <= 0.22:
+        assert hand[:2] == pytest.approx(place[:2])
+        assert hand[2] >= place[2]
+    arm.reset(HOME_ANGLES)
+    arm.solve(task.layout.end_effector)
     for pose in left.blocks.values():
         if np.hypot(*(pose.position - hand)[:2]) < 0.06:
             assert hand[2] - pose.position[2] >= 0.06 - 1e-9

@@ -145,3 +145,12 @@ def gripper_down(yaw: float = 0.0) -> Array:
     :returns: (4,) quaternion x, y, z, w in ``base_link``.
     """
     return quaternion_multiply(quaternion_from_rotation_vector([0.0, 0.0, yaw]), _DOWN_QUATERNION)
+
+
+def gripper_yaw(quaternion: Array) -> float:
+    """Turn of the fingers about the vertical [rad], the inverse of :func:`gripper_down`.
+
+    :param quaternion: (4,) x, y, z, w of ``ee_link`` in ``base_link``; a tilt is left out.
+    """
+    x, y, z, w = quaternion
+    return math.atan2(2.0 * (w * z - x * y), 1.0 - 2.0 * (x * x + z * z))

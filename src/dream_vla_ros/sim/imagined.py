@@ -13,7 +13,7 @@ from dream_vla_ros.geometry import (
     quaternion_from_rotation_vector,
     quaternion_multiply,
 )
-from dream_vla_ros.sim.arm import FINGER_SPEED_M_S, FINGER_THICKNESS_M, MAX_FINGER_TRAVEL_M
+from dream_vla_ros.sim.arm import FINGER_SPEED_M_S, FINGER_THICKNESS_M, MAX_FINGER_TRAVEL_M, gripper_yaw
 from dream_vla_ros.sim.scene import BLOCK_SIZE_M
 from dream_vla_ros.sim.state import TableState
 
@@ -68,8 +68,7 @@ class ImaginedTable:
     @property
     def yaw(self) -> float:
         """Turn of the fingers about the vertical [rad]: 0 opens them along the base's y axis."""
-        x, y, z, w = self.quaternion
-        return math.atan2(2.0 * (w * z - x * y), 1.0 - 2.0 * (x * x + z * z))
+        return gripper_yaw(self.quaternion)
 
     def between_fingers(self, block: str) -> bool:
         """Say whether a block's centre is between the finger tips."""

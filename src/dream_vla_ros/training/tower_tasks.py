@@ -16,6 +16,7 @@ from dream_vla_ros.planning.problem import Problem
 from dream_vla_ros.planning.terms import GroundAction, State
 from dream_vla_ros.planning.transition import transition_model
 from dream_vla_ros.sim.appearance import CLOSED_COLOURS
+from dream_vla_ros.sim.arm import gripper_down, gripper_yaw
 from dream_vla_ros.sim.goals import Direction, Goal, Lifted, Pushed, Stacked
 from dream_vla_ros.sim.layout import InitialStates, Layout
 from dream_vla_ros.sim.state import TableState
@@ -78,7 +79,8 @@ def next_task(
 ) -> LaidOutTask | None:
     """Draw something that can be done on a table as it was left.
 
-    The gripper begins open, where it was or above the blocks that it would be in the way of.
+    The gripper begins open, straight down and where it was, or above the blocks that it would be in the way
+    of; if it was outside the space in which tasks begin, where that is nearest.
 
     :param left: With blocks that a planning domain knows by their colours.
     :param shares: Weight of each kind of goal among those that can be reached; all alike by default.
@@ -91,17 +93,20 @@ def next_task(
         reached = _REACH_X_M[0] <= x <= _REACH_X_M[1] and _REACH_Y_M[0] <= y <= _REACH_Y_M[1]
         if name not in CLOSED_COLOURS or name not in resting or not reached:
             return None
-    hand = left.end_effector
-    x, y, z = hand.position
-    under = [
-        pose.position[2]
-        for pose in left.blocks.values()
-        if np.hypot(pose.position[0] - x, pose.position[1] - y) < _BESIDE_M
-    ]
-    height = max([z, _ANYWHERE.ee_low_m[2], *(top + _CLEAR_M for top in under)])
-    layout = Layout(Pose(np.array([x, y, height]), hand.quaternion), left.blocks)
+    layout = Layout(_out_of_the_way(left), left.blocks)
     goal = _draw_goal(layout, rng, shares)
     return None if goal is None else LaidOutTask(goal, layout=layout, time_limit_s=time_limit_s)
+
+
+def _out_of_the_way(left: TableState) -> Pose:
+    """Return the pose above the blocks that is nearest to where a gripper was and in reach for certain."""
+    low, high = np.array(_ANYWHERE.ee_low_m), np.array(_ANYWHERE.ee_high_m)
+    place = np.clip(left.end_effector.position, low, high)
+    for pose in left.blocks.values():
+        if np.hypot(*(pose.position - place)[:2]) < _BESIDE_M:
+            place[2] = max(place[2], pose.position[2] + _CLEAR_M)
+    yaw = np.clip(gripper_yaw(left.end_effector.quaternion), -_ANYWHERE.ee_yaw_rad, _ANYWHERE.ee_yaw_rad)
+    return Pose(place, gripper_down(float(yaw)))
 
 
 def _draw_goal(layout: Layout, rng: np.random.Generator, shares: Mapping[type, float] | None) -> Goal | None:
