@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -17,6 +18,7 @@ from dream_vla_ros.training.comparison import (
     Comparison,
     Variant,
     comparison_table,
+    run_variants,
 )
 from dream_vla_ros.training.learners import ActionLearner
 from dream_vla_ros.training.metrics import read_metrics
@@ -64,6 +66,21 @@ def test_results_are_set_side_by_side():
     last = comparison_table([found]).splitlines()[-1]
     assert last.split()[:3] == ["flow_matching-chunk8", "7", "0.2500"]
     assert all(text in last for text in rates.values())
+
+
+def test_variants_are_run_once_each_and_read_again(comparison, capsys):
+    variant = Variant(Objective.L1_REGRESSION, chunk=12)
+    chosen = {"objectives": [variant], "chunks": [variant]}
+    done = run_variants(comparison._folder, BUDGET, chosen, processes=2)
+    assert done["objectives"] == done["chunks"]
+    (result,) = done["chunks"]
+    assert result["variant"] == variant.name
+    assert result["tries"] == 1
+    assert "chunks\n" in capsys.readouterr().out
+    assert (comparison._folder / "comparison.png").stat().st_size > 1000
+    path = comparison._folder / variant.name / "result.json"
+    path.write_text(json.dumps(result | {"steps": 77}), encoding="utf-8")
+    assert comparison.run(variant)["steps"] == 77
 
 
 def test_variants_begin_with_the_same_alignment(comparison):

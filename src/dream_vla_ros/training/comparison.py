@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -329,7 +333,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--action-steps", type=int, default=2000, help="of each (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--tries", type=int, default=50, help="of each kind of task (default: %(default)s)")
-    parser.add_argument("--processes", type=int, default=1, help="for the demonstrations")
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count() or 1, help="variants that are trained at a time"
+    )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
     budget = Budget(
@@ -341,14 +347,48 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.seed,
     )
     chosen = COMPARISONS if "all" in arguments.what else {name: COMPARISONS[name] for name in arguments.what}
-    comparison = Comparison(arguments.work, budget)
-    comparison.prepare(arguments.processes)
-    done: dict[str, Sequence[dict[str, Any]]] = {}
-    for name, variants in chosen.items():
-        done[name] = [comparison.run(variant) for variant in variants]
-        print(f"{name}\n{comparison_table(done[name])}\n", flush=True)
-    write_comparison(arguments.work / "comparison.png", done)
+    Comparison(arguments.work, budget).prepare(arguments.processes)
+    run_variants(arguments.work, budget, chosen, arguments.processes)
     return 0
+
+
+def run_variants(
+    work: Path, budget: Budget, chosen: Mapping[str, Sequence[Variant]], processes: int
+) -> dict[str, list[dict[str, Any]]]:
+    """Train and try what comparisons name, each variant once; print their tables and draw ``comparison.png``.
+
+    :param work: Where :meth:`Comparison.prepare` has been.
+    :param processes: Variants at a time, on one thread each.
+    :returns: What came of the variants of each comparison.
+    """
+    # What takes longest comes first, so that no process is left alone with it.
+    every = sorted(
+        {variant for variants in chosen.values() for variant in variants},
+        key=lambda variant: (variant.aligned, -variant.chunk, variant.name),
+    )
+    found: dict[Variant, dict[str, Any]] = {}
+    # Not a pool of multiprocessing: tries run in processes of their own, which its workers may not have.
+    with ProcessPoolExecutor(
+        min(processes, len(every)), multiprocessing.get_context("spawn"), _use_one_thread
+    ) as pool:
+        for result, variant in zip(pool.map(partial(_run_variant, work, budget), every), every, strict=True):
+            found[variant] = result
+            print(f"{variant.name}: {', '.join(f'{k} {r}' for k, r in result['rates'].items())}", flush=True)
+    done = {name: [found[variant] for variant in variants] for name, variants in chosen.items()}
+    for name, results in done.items():
+        print(f"\n{name}\n{comparison_table(results)}", flush=True)
+    write_comparison(work / "comparison.png", done)
+    return done
+
+
+def _use_one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _run_variant(work: Path, budget: Budget, variant: Variant) -> dict[str, Any]:
+    comparison = Comparison(work, budget)
+    comparison.prepare()
+    return comparison.run(variant)
 
 
 if __name__ == "__main__":
