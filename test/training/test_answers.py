@@ -28,7 +28,7 @@ from dream_vla_ros.training.batches import BatchMaker
 from dream_vla_ros.training.errors import TrainingError
 from dream_vla_ros.training.lora import LoraSettings
 from dream_vla_ros.training.question_rows import question_rows
-from dream_vla_ros.training.questions import draw_questions
+from dream_vla_ros.training.questions import draw_questions, near_misses
 from dream_vla_ros.training.settings import TrainSettings
 from dream_vla_ros.training.store import SampleStore, write_shard
 from dream_vla_ros.training.table_scenes import SceneRecipe, scenes, tables_of
@@ -79,7 +79,7 @@ def test_a_batch_asks_what_was_drawn_with_the_right_answers(store, checkpoint, p
     for row, index in enumerate([0, 4]):
         sample = store.take([index])
         (table,) = tables_of(sample)
-        asked = draw_questions(symbols(table), list(table.blocks), rng, 5)
+        asked = draw_questions(symbols(table), list(table.blocks), rng, 5, weight=near_misses(table))
         assert batch.yes[row].tolist() == [question.answer for question in asked]
         prompts.append(
             [
@@ -112,7 +112,8 @@ def test_training_scores_what_inference_answers(store, checkpoint, processor):
         no, yes = (scores[:, ids].logsumexp(-1) for ids in learner._spellings)
     sample = store.take([1])
     (table,) = tables_of(sample)
-    asked = draw_questions(symbols(table), list(table.blocks), np.random.default_rng(3), 5)
+    rng = np.random.default_rng(3)
+    asked = draw_questions(symbols(table), list(table.blocks), rng, 5, weight=near_misses(table))
     answering = DreamVL.from_pretrained(checkpoint)
     assert answering.reads_state
     state = answering.normalize_proprio(sample.proprio[0])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dream_vla_ros.geometry import Pose
 from dream_vla_ros.planning.goal_text import parse_goal
 from dream_vla_ros.planning.plan_text import parse_plan
 from dream_vla_ros.planning.problem import Problem
@@ -19,6 +22,7 @@ from dream_vla_ros.training.questions import (
     draw_goal,
     draw_questions,
     draw_scene,
+    near_misses,
     plan_example,
     tabletop_domain,
     tabletop_scene,
@@ -48,6 +52,22 @@ def test_drawn_scenes_are_towers_that_stand(seed):
     bases = [below for (below,) in supports.values() if below != "table"]
     assert len(set(bases)) == len(bases)
     assert {a.arguments[0] for a in state if a.predicate == "clear"} == set(COLOURS) - set(bases)
+
+
+def test_near_misses_are_asked_more_often():
+    at = {
+        "red": (0.3, 0.1, 0.02),
+        "green": (0.3, 0.1, 0.06),
+        "blue": (0.3, 0.1, 0.1),
+        "yellow": (0.2, 0.01, 0.02),
+    }
+    upright = np.array([0.0, 0.0, 0.0, 1.0])
+    blocks = {name: Pose(np.array(place), upright) for name, place in at.items()}
+    table = TableState(0.0, Pose(np.array([0.25, 0.0, 0.2]), upright), 1.0, blocks)
+    asked = draw_questions(symbols(table), COLOURS, np.random.default_rng(0), 4000, weight=near_misses(table))
+    told = Counter(str(question.atom) for question in asked)
+    assert told["(onleft yellow)"] > 2 * told["(onleft red)"]
+    assert told["(on blue red)"] > 3 * told["(on yellow red)"] > 0
 
 
 def test_towers_are_drawn_as_often_as_told():

@@ -28,7 +28,7 @@ from dream_vla_ros.training.batches import BatchMaker
 from dream_vla_ros.training.block_facts import FactHeads, block_facts
 from dream_vla_ros.training.demonstrations import SIGHT_LABEL
 from dream_vla_ros.training.question_rows import QuestionRows, RowAttention, question_rows
-from dream_vla_ros.training.questions import NO, YES, draw_questions
+from dream_vla_ros.training.questions import NO, YES, draw_questions, near_misses
 from dream_vla_ros.training.store import SampleStore
 from dream_vla_ros.training.table_scenes import tables_of
 from dream_vla_ros.training.texts import TextBatch, TextMaker, text_loss
@@ -200,7 +200,14 @@ class AnswerFeeder:
             state = symbols(table)
             true.append(state)
             colours.append(list(table.blocks))
-            asked = draw_questions(state, list(table.blocks), rng, self._questions, shares=self._shares)
+            asked = draw_questions(
+                state,
+                list(table.blocks),
+                rng,
+                self._questions,
+                shares=self._shares,
+                weight=near_misses(table),
+            )
             facts.append(block_facts(sample, state))
             sight.append(sample.labels[SIGHT_LABEL][0])
             states.append(self._maker.states(sample))

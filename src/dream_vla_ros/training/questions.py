@@ -6,7 +6,7 @@ simulation's own state; see :func:`~dream_vla_ros.sim.symbols.symbols`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -26,6 +26,7 @@ from dream_vla_ros.planning.terms import Atom, Literal, State
 from dream_vla_ros.sim.appearance import OPEN_COLOURS
 from dream_vla_ros.sim.layout import InitialStates, Layout
 from dream_vla_ros.sim.scene import BLOCK_SIZE_M
+from dream_vla_ros.sim.state import TableState
 from dream_vla_ros.sim.symbols import DOMAIN
 from dream_vla_ros.training.shortest_plans import ShortestPlans, shortest_plans
 
@@ -34,6 +35,8 @@ YES, NO = "yes", "no"
 _MOST_PARTS = 3
 _TOWER = 3
 _SEPARATION_M = 0.005
+_NEAR_MISS = 3.0
+_NEAR_MIDDLE_M = 0.03
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ def draw_questions(
     count: int,
     *,
     shares: Mapping[str, float] | None = None,
+    weight: Callable[[Atom], float] | None = None,
 ) -> list[Question]:
     """Draw questions about a table, half of them with the answer yes where there are enough.
 
@@ -126,6 +130,8 @@ def draw_questions(
     :param colours: The blocks that are there.
     :param shares: Weights of predicates in the draw, 1 for those not named; ``present`` is whether a block is
         there. None draws all alike.
+    :param weight: How often a question of a predicate with one answer is drawn, against the others of it; see
+        :func:`near_misses`. None draws all alike.
     """
     scene = tabletop_scene(colours)
     groups: dict[tuple[str, bool], list[Question]] = {}
@@ -149,8 +155,31 @@ def draw_questions(
         weights = None if shares is None else np.array([shares.get(name, 1.0) for name in fitting])
         share = None if weights is None else weights / weights.sum()
         group = groups[str(rng.choice(fitting, p=share)), wanted]
-        drawn.append(group[int(rng.integers(len(group)))])
+        if weight is None:
+            drawn.append(group[int(rng.integers(len(group)))])
+            continue
+        each = np.array([weight(question.atom) if question.atom else 1.0 for question in group])
+        drawn.append(group[int(rng.choice(len(group), p=each / each.sum()))])
     return drawn
+
+
+def near_misses(table: TableState) -> Callable[[Atom], float]:
+    """Weigh questions by how little would change the answer, to learn from those that are easily got wrong.
+
+    These are sides of blocks near the middle of the table, and what lies on what in one tower.
+    """
+    places = {name: pose.position for name, pose in table.blocks.items()}
+
+    def weight(atom: Atom) -> float:
+        if atom.predicate in ("onleft", "onright"):
+            (block,) = atom.arguments
+            return 1.0 + _NEAR_MISS * float(np.exp(-abs(places[block][1]) / _NEAR_MIDDLE_M))
+        if atom.predicate == "on":
+            upper, lower = (places[name][:2] for name in atom.arguments)
+            return 1.0 + _NEAR_MISS * bool(np.linalg.norm(upper - lower) < BLOCK_SIZE_M)
+        return 1.0
+
+    return weight
 
 
 def draw_goal(
