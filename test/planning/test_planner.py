@@ -10,8 +10,8 @@ from dream_vla_ros.planning.domain import Domain
 from dream_vla_ros.planning.errors import PlannerError
 from dream_vla_ros.planning.planner import ClassicalPlanner
 from dream_vla_ros.planning.problem import Problem
-from dream_vla_ros.planning.terms import GroundAction
-from dream_vla_ros.planning.transition import TransitionModel
+from dream_vla_ros.planning.terms import Atom, GroundAction, parse_literal
+from dream_vla_ros.planning.transition import TransitionModel, transition_model
 
 
 @pytest.mark.parametrize("planner", [ClassicalPlanner(), ClassicalPlanner(shortest_limit_s=0.0)])
@@ -38,6 +38,21 @@ def test_planning_starts_from_the_state_that_is_given(two_columns: Problem, read
 
 def test_nothing_is_to_be_done_where_the_goal_holds(two_columns: Problem, read_atoms):
     assert ClassicalPlanner().plan(two_columns, read_atoms("incolumn b c3", "incolumn r c2")) == ()
+
+
+def test_a_block_that_leans_on_another_is_taken_away_first(tabletop: Domain, read_atoms):
+    blocks = dict.fromkeys(("red", "blue", "green", "yellow"), "block")
+    problem = Problem.create(tabletop, blocks, [parse_literal("(on green blue)")])
+    state = read_atoms(
+        "ontable blue", "ontable green", "ontable yellow", "clear red", "clear green", "clear yellow"
+    )
+    plan = ClassicalPlanner().plan(problem, state)
+    assert plan is not None
+    first, last = plan[0], plan[-1]
+    assert first.arguments[0] == "red"
+    assert str(last) == "put-on(green, blue)"
+    after = transition_model(problem).apply(state, first)
+    assert Atom("clear", ("blue",)) in after
 
 
 @pytest.mark.parametrize("limit_s", [0.0, 5.0])

@@ -49,9 +49,16 @@ def test_a_held_block_is_neither_on_the_table_nor_on_another():
     held = said(symbols(table(blocks, end_effector=(0.3, 0.1, 0.06), gripper=0.54)))
     assert "(holding red)" in held
     assert not {"(on red blue)", "(ontable red)"} & held
+    assert "(clear blue)" in held  # it hangs over the block below, and lies on nothing
     let_go = said(symbols(table(blocks, end_effector=(0.3, 0.1, 0.06), gripper=0.9)))
     assert "(on red blue)" in let_go
     assert "(holding red)" not in let_go
+
+
+def test_a_block_that_leans_on_another_covers_it_and_is_on_nothing():
+    state = said(symbols(table({"red": (0.3, 0.125, 0.045), "blue": (0.3, 0.1, 0.02)})))
+    assert not {"(on red blue)", "(ontable red)", "(clear blue)"} & state
+    assert "(clear red)" in state
 
 
 def test_a_block_between_the_fingers_on_the_table_is_not_held_yet():

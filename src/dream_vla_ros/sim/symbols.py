@@ -57,7 +57,8 @@ def symbols(table: TableState) -> State:
             resting = abs(higher - BLOCK_SIZE_M) <= REST_TOLERANCE_M and other not in held
             if resting and aside <= _ON_OFFSET_M:
                 true.add(Atom("on", (other, name)))
-            covered = covered or (0.0 < higher <= 1.5 * BLOCK_SIZE_M and aside < _COVERS_M)
+            over = 0.0 < higher <= 1.5 * BLOCK_SIZE_M and aside < _COVERS_M
+            covered = covered or (over and other not in held)
         if not covered:
             true.add(Atom("clear", (name,)))
     return frozenset(true)
