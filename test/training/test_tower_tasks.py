@@ -113,6 +113,16 @@ def test_demonstrations_begin_as_those_before_ended(embodiment):
     assert not np.allclose(between(alone, 0), between(first, -1), atol=0.003, equal_nan=True)
 
 
+def test_blocks_lie_where_pushes_leave_them_and_no_farther():
+    places = []
+    for seed in range(40):
+        task = tower_task(CLOSED_COLOURS, np.random.default_rng(seed))
+        places += [pose.position for pose in task.layout.blocks.values()]
+    aside, far = np.abs([place[1] for place in places]), np.hypot(*np.array(places)[:, :2].T)
+    assert aside.max() > 0.24
+    assert far.max() <= 0.45
+
+
 @pytest.mark.parametrize("kind", [Lifted, Stacked, Pushed])
 def test_kinds_are_drawn_as_told(kind):
     shares = dict.fromkeys((Lifted, Stacked, Pushed), 0.0) | {kind: 1.0}

@@ -19,15 +19,23 @@ from dream_vla_ros.sim.appearance import CLOSED_COLOURS
 from dream_vla_ros.sim.arm import gripper_down, gripper_yaw
 from dream_vla_ros.sim.goals import Direction, Goal, Lifted, Pushed, Stacked
 from dream_vla_ros.sim.layout import InitialStates, Layout
+from dream_vla_ros.sim.scene import BLOCK_SIZE_M
 from dream_vla_ros.sim.state import TableState
 from dream_vla_ros.sim.symbols import symbols
 from dream_vla_ros.sim.tasks import Task
 from dream_vla_ros.training.questions import draw_scene, tabletop_domain
 
-# A task of several steps begins each where the one before ended, which may be anywhere above the table.
-_ANYWHERE = InitialStates(ee_low_m=(0.18, -0.15, 0.14), ee_high_m=(0.36, 0.15, 0.22), ee_yaw_rad=0.7)
-# Where the arm still reaches blocks that were moved: a little farther than where they are laid out.
-_REACH_X_M, _REACH_Y_M = (0.17, 0.40), (-0.20, 0.20)
+# A task of several steps begins each where the one before ended: the arm may be anywhere above the table, and
+# blocks that were pushed lie farther aside than where single tasks begin.
+_ANYWHERE = InitialStates(
+    block_x_m=(0.16, 0.42),
+    block_y_m=(-0.26, 0.26),
+    ee_low_m=(0.18, -0.15, 0.14),
+    ee_high_m=(0.36, 0.15, 0.22),
+    ee_yaw_rad=0.7,
+)
+# As far from the base the arm works on the table; it comes from above, so on towers not quite as far.
+_REACH_M, _LESS_PER_M = 0.45, 0.5
 # Open fingers and what they held before stay clear of blocks below.
 _CLEAR_M, _BESIDE_M = 0.06, 0.08
 _MAX_DRAWS = 100
@@ -64,6 +72,8 @@ def tower_task(
     """
     for _ in range(_MAX_DRAWS):
         layout = draw_scene(colours, rng, tower_share=tower_share, states=_ANYWHERE)
+        if not all(_is_reached(pose) for pose in layout.blocks.values()):
+            continue
         goal = _draw_goal(layout, rng, shares)
         if goal is not None:
             return LaidOutTask(goal, layout=layout, time_limit_s=time_limit_s)
@@ -89,13 +99,17 @@ def next_task(
     state = symbols(left)
     resting = {atom.arguments[0] for atom in state if atom.predicate in ("on", "ontable")}
     for name, pose in left.blocks.items():
-        x, y, _ = pose.position
-        reached = _REACH_X_M[0] <= x <= _REACH_X_M[1] and _REACH_Y_M[0] <= y <= _REACH_Y_M[1]
-        if name not in CLOSED_COLOURS or name not in resting or not reached:
+        if name not in CLOSED_COLOURS or name not in resting or not _is_reached(pose):
             return None
     layout = Layout(_out_of_the_way(left), left.blocks)
     goal = _draw_goal(layout, rng, shares)
     return None if goal is None else LaidOutTask(goal, layout=layout, time_limit_s=time_limit_s)
+
+
+def _is_reached(block: Pose) -> bool:
+    x, y, z = block.position
+    far = np.hypot(x, y) + _LESS_PER_M * (z - BLOCK_SIZE_M / 2)
+    return bool(x >= _ANYWHERE.block_x_m[0] and far <= _REACH_M)
 
 
 def _out_of_the_way(left: TableState) -> Pose:
