@@ -44,9 +44,15 @@ class Round:
 
 
 def _round(
-    number: int, steps: int, constant_share: float, shares: tuple[float, float, float] = (0.15, 0.45, 0.4)
+    number: int,
+    steps: int,
+    constant_share: float,
+    *,
+    towers: float,
+    episodes: int = 800,
+    shares: tuple[float, float, float] = (0.15, 0.45, 0.4),
 ) -> Round:
-    recipe = Recipe(episodes=800, seed=4_000_000 + 1_000_000 * number, shares=shares, towers=0.4, in_a_row=4)
+    recipe = Recipe(episodes, seed=4_000_000 + 1_000_000 * number, shares=shares, towers=towers, in_a_row=4)
     settings = replace(_stage(), steps=steps, learning_rate=8e-4, constant_share=constant_share)
     return Round(recipe, replace(settings, seed=3 + number))
 
@@ -63,10 +69,10 @@ class Plan:
 
     layout: Path = ROOT / "models" / "tabletop_tiny"
     embodiment: Path = ROOT / "config" / "tabletop.yaml"
-    demonstrations: Recipe = field(default_factory=lambda: Recipe(episodes=5000))
+    demonstrations: Recipe = field(default_factory=lambda: Recipe(episodes=4500))
     towers: Recipe = field(
         default_factory=lambda: Recipe(
-            episodes=1200, seed=2_000_000, shares=(0.2, 0.6, 0.2), towers=1.0, in_a_row=4
+            episodes=2000, seed=2_000_000, shares=(0.2, 0.6, 0.2), towers=1.0, in_a_row=4
         )
     )
     augmentation: Augmentation = field(default_factory=lambda: Augmentation(1.0, 0.08, 0.1, 0.1, 0.0))
@@ -78,9 +84,9 @@ class Plan:
     )
     rounds: tuple[Round, ...] = field(
         default_factory=lambda: (
-            _round(0, steps=3000, constant_share=0.7),
-            _round(1, steps=5000, constant_share=0.4),
-            _round(2, steps=3500, constant_share=0.4, shares=(0.1, 0.75, 0.15)),
+            _round(0, steps=2500, constant_share=0.7, towers=0.5),
+            _round(1, steps=4000, constant_share=0.4, towers=0.6),
+            _round(2, 4500, 0.4, towers=0.75, episodes=1600, shares=(0.1, 0.75, 0.15)),
         )
     )
     alignment_weight: float = 0.5
