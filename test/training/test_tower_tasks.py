@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dream_vla_ros.geometry import Pose, quaternion_from_rotation_vector, quaternion_multiply
@@ -42,6 +42,7 @@ def arm() -> InverseKinematics:
     st.floats(-3.0, 3.0),
     st.floats(-0.4, 0.4),
 )
+@settings(max_examples=40)
 def test_something_undone_is_asked_for_and_the_gripper_is_out_of_the_way(arm, seed, place, yaw, tilt):
     tilted = quaternion_multiply(gripper_down(yaw), quaternion_from_rotation_vector([0.0, tilt, 0.0]))
     left = replace(table(seed), end_effector=Pose(np.array(place), tilted))
