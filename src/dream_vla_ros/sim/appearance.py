@@ -36,6 +36,9 @@ BYSTANDER_COLOURS: dict[str, tuple[float, float, float]] = {
     "mint": (0.55, 0.90, 0.65),
     "lavender": (0.65, 0.60, 0.95),
     "olive": (0.50, 0.50, 0.05),
+    "teal": (0.02, 0.42, 0.45),
+    "plum": (0.32, 0.08, 0.36),
+    "beige": (0.85, 0.72, 0.52),
 }
 _PAINTS = COLOURS | BYSTANDER_COLOURS
 
