@@ -46,6 +46,21 @@ def predict(model, prompt, previous=None, steps=None):
     )
 
 
+@pytest.mark.parametrize("limit", [None, 5.0])
+def test_each_of_several_noises_goes_on_from_the_chunk_before(models, prompt, limit):
+    model, previous = models[Objective.FLOW_MATCHING], PreviousChunk(rows(), 2, limit)
+    drawn = torch.randn((1, CHUNK, 7), generator=torch.Generator().manual_seed(5))[0]
+    pair = model.predict_actions(
+        **prompt, steps=3, samples=2, generator=torch.Generator().manual_seed(5), previous=previous
+    )
+    singles = [
+        model.predict_actions(**prompt, steps=3, noise=sign * drawn, previous=previous) for sign in (1, -1)
+    ]
+    np.testing.assert_allclose(pair, np.mean(singles, axis=0), atol=1e-5)
+    if limit is None:
+        np.testing.assert_allclose(pair[:2], rows()[:2], atol=1e-6)
+
+
 @given(st.data())
 def test_soft_mask_is_the_paper_s(data):
     chunk = data.draw(st.integers(1, 50))

@@ -233,6 +233,27 @@ def test_a_seed_repeats_and_another_differs(models, prompt, objective):
     assert not np.array_equal(run(0), run(1))
 
 
+@pytest.mark.parametrize("objective", [Objective.FLOW_MATCHING, Objective.DIFFUSION])
+@pytest.mark.parametrize("samples", [1, 3, 4])
+def test_samples_are_averaged_over_noises_and_their_negatives(models, prompt, objective, samples):
+    given = prompt | {"steps": 2, "proprio": np.linspace(-1, 1, 8)}
+    found = models[objective].predict_actions(
+        **given, samples=samples, generator=torch.Generator().manual_seed(3)
+    )
+    drawn = torch.randn(((samples + 1) // 2, 8, 7), generator=torch.Generator().manual_seed(3))
+    noises = [sign * one for one in drawn for sign in (1, -1)][:samples]
+    singles = [models[objective].predict_actions(**given, noise=noise) for noise in noises]
+    np.testing.assert_allclose(found, np.mean(singles, axis=0), atol=1e-5)
+    if samples > 1:
+        assert np.ptp(singles, axis=0).max() > 0.1, "noise does not matter, so nothing is tested"
+
+
+def test_objectives_without_noise_have_nothing_to_average(models, prompt):
+    for objective in (Objective.L1_REGRESSION, Objective.DISCRETE, Objective.DISCRETE_DIFFUSION):
+        one, four = (models[objective].predict_actions(**prompt, samples=samples) for samples in (1, 4))
+        np.testing.assert_array_equal(one, four)
+
+
 @pytest.mark.parametrize("objective", list(Objective))
 def test_state_and_words_matter(models, prompt, objective):
     model = models[objective]
@@ -286,6 +307,10 @@ def test_integration_stays_in_float32_under_bfloat16(make_checkpoint, prompt):
         ({"steps": 0}, "steps"),
         ({"steps": 1.5}, "steps"),
         ({"steps": True}, "steps"),
+        ({"samples": 0}, "samples"),
+        ({"samples": 2.0}, "samples"),
+        ({"samples": True}, "samples"),
+        ({"samples": 2, "noise": np.zeros((8, 7))}, "samples"),
     ],
 )
 def test_arguments_that_do_not_fit_are_named(models, prompt, change, words):

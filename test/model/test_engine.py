@@ -96,6 +96,25 @@ def test_everything_that_goes_in_matters(load, prompts, settings):
     np.testing.assert_array_equal(predict(fast, prompts[0]), first)
 
 
+@pytest.mark.parametrize("objective", [Objective.FLOW_MATCHING, Objective.DIFFUSION])
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_several_noises_at_once_are_the_same_as_in_the_plain_model(load, prompts, objective, switch):
+    plain, fast = load(objective), load(objective, SWITCHES[switch])
+    for state in (np.full(8, 0.3), None):
+        expected, found = (
+            predict(
+                model,
+                prompts[1],
+                proprio=state,
+                noise=None,
+                samples=3,
+                generator=torch.Generator().manual_seed(2),
+            )
+            for model in (plain, fast)
+        )
+        np.testing.assert_allclose(found, expected, atol=ROUNDING)
+
+
 def test_vision_runs_once(load, prompts):
     for objective in Objective:
         model, calls = load(objective, InferenceSettings()), []

@@ -113,6 +113,7 @@ class DreamVLAForActionPrediction(DreamBackbone):
         generator: torch.Generator | None = None,
         temperature: float = 0.0,
         previous: PreviousChunk | None = None,
+        samples: int = 1,
     ) -> npt.NDArray[np.float32]:
         """Predict one chunk of normalised actions.
 
@@ -130,6 +131,9 @@ class DreamVLAForActionPrediction(DreamBackbone):
         :param temperature: for the discrete objectives; 0 takes the best token.
         :param previous: what is left of the chunk before, to go on from it; see `continuation` for which
             objectives can.
+        :param samples: how many noises flow matching and diffusion start from, one the negative of another in
+            turn; their actions are averaged. What depends on the noise by mistake, which in a small model is
+            most of its error, cancels out; so does what it decides between, if there is more than one way.
         :returns: (chunk, dim) in [-1, 1] (a continuous head may go a little beyond).
         :raises ModelInputError: naming the argument that does not fit.
         """
@@ -153,7 +157,8 @@ class DreamVLAForActionPrediction(DreamBackbone):
             actions = run.regress(scene)
         else:
             before = None if previous is None else previous.on(self.device, self.chunk_size)
-            actions = run.denoise(scene, self._start(noise, generator), steps, before)
+            start = self._start(noise, generator, samples)
+            actions = run.denoise(scene, start, steps, before).mean(dim=0)
         return actions.reshape(self.chunk_size, self.action_dim).float().cpu().numpy()
 
     @property
@@ -235,12 +240,19 @@ class DreamVLAForActionPrediction(DreamBackbone):
     def _decode(self, token_ids: Tensor) -> Tensor:
         return torch.from_numpy(self.action_tokens.decode(token_ids.cpu().numpy()))
 
-    def _start(self, noise: npt.ArrayLike | Tensor | None, generator: torch.Generator | None) -> Tensor:
-        """Return the noise to start from (1, chunk, dim), float32."""
+    def _start(
+        self, noise: npt.ArrayLike | Tensor | None, generator: torch.Generator | None, samples: int
+    ) -> Tensor:
+        """Return the noises to start from (samples, chunk, dim), float32."""
         shape = (1, self.chunk_size, self.action_dim)
+        if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
+            raise ModelInputError(f"samples is {samples!r}, not a whole number of 1 or more")
         if noise is None:
             source = generator.device if generator is not None else self.device
-            return torch.randn(shape, generator=generator, device=source).to(self.device)
+            drawn = torch.randn(((samples + 1) // 2, *shape[1:]), generator=generator, device=source)
+            return torch.stack([drawn, -drawn], dim=1).flatten(0, 1)[:samples].to(self.device)
+        if samples > 1:
+            raise ModelInputError(f"samples is {samples}, but one noise is given to start from")
         start = torch.as_tensor(noise, dtype=torch.float32)
         if start.numel() != self.action_places or tuple(start.shape[-2:]) != shape[1:]:
             raise ModelInputError(

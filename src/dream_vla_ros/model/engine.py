@@ -105,7 +105,10 @@ class PreparedScene:
             front.append(self._state)
         if time is not None:
             front.append(self._engine.time_token(time))
-        fresh = torch.cat([*front, self.tensors.last, tokens], dim=1)
+        rows = len(tokens)
+        fresh = torch.cat(
+            [*(part.expand(rows, -1, -1) for part in (*front, self.tensors.last)), tokens], dim=1
+        )
         whole = self._passes % every == 0
         self._passes += 1
         start = len(front) if not whole else words.shape[1] + len(front)
@@ -114,7 +117,7 @@ class PreparedScene:
             self._caches = [PrefixCache(words.shape[1]) for _ in model.model.layers]
         caches = self._caches if every > 1 else None
         if whole:
-            embeds = torch.cat([words, fresh], dim=1)
+            embeds = torch.cat([words.expand(rows, -1, -1), fresh], dim=1)
         else:
             embeds, cos, sin = fresh, cos[:, :, words.shape[1] :], sin[:, :, words.shape[1] :]
         return model.hidden_states(embeds, (cos, sin), read, self.tensors.key_mask, caches)
@@ -165,7 +168,7 @@ class Engine:
         return PreparedScene(self, tensors, grids)
 
     def denoise(self, scene: Scene, noise: Tensor, steps: int, before: Continuation | None = None) -> Tensor:
-        """Go from noise to actions (1, chunk, dim), all steps at once."""
+        """Go from noise to actions (draws, chunk, dim), all steps at once."""
         guided = before is not None and before.guidance_limit is not None
         if guided and self.settings.quantization is Quantization.INT4:
             raise ModelInputError(

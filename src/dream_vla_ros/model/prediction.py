@@ -82,9 +82,9 @@ def denoise(
 
     Nothing here depends on values on the device, so that all of it can be recorded.
 
-    :param noise: (1, chunk, dim).
+    :param noise: (draws, chunk, dim).
     :param before: what is left of the chunk before.
-    :returns: (1, chunk, dim).
+    :returns: (draws, chunk, dim).
     """
     flow = model.objective is Objective.FLOW_MATCHING
     times = [i / steps for i in range(steps)] if flow else model.ddim.timesteps(steps)
@@ -150,14 +150,14 @@ def _hidden_at_actions(
     model: DreamVLAForActionPrediction, scene: Scene, tokens: Tensor, time: float | None
 ) -> Tensor:
     """Return the hidden states that predict the action places, given the embeddings that stand there."""
-    closing = model.model.embed_tokens(model.closing_ids)[None]
+    closing = model.model.embed_tokens(model.closing_ids)[None].expand(len(tokens), -1, -1)
     return scene.hidden(torch.cat([tokens, closing], dim=1), model.action_places, time)
 
 
 def _head_output(
     model: DreamVLAForActionPrediction, scene: Scene, tokens: Tensor, time: float | None
 ) -> Tensor:
-    """Return the action head's output (1, chunk, dim) in float32."""
+    """Return the action head's output (draws, chunk, dim) in float32."""
     assert model.action_head is not None
     return model.action_head(_hidden_at_actions(model, scene, tokens, time)).float()
 

@@ -17,10 +17,10 @@ class Scene(Protocol):
     def hidden(self, tokens: Tensor, count: int, time: float | None = None) -> Tensor:
         """Run one pass.
 
-        :param tokens: (1, places, hidden_size), what stands behind the prompt.
+        :param tokens: (draws, places, hidden_size), what stands behind the prompt; each row by itself.
         :param count: how many of the places are predicted.
         :param time: flow time or diffusion step; None for objectives without.
-        :returns: (1, count, hidden_size), each from one place to the left of what it predicts.
+        :returns: (draws, count, hidden_size), each from one place to the left of what it predicts.
         """
 
 
@@ -38,11 +38,11 @@ class PlainScene:
 
     def hidden(self, tokens: Tensor, count: int, time: float | None = None) -> Tensor:
         """Run one pass over the whole sequence."""
-        start = self._prompt.shape[1] - 1
-        times = None if time is None else torch.tensor([time], device=tokens.device)
+        start, rows = self._prompt.shape[1] - 1, len(tokens)
+        times = None if time is None else torch.full((rows,), time, device=tokens.device)
         return self._model.hidden_with_prefix(
-            torch.cat([self._prompt, tokens], dim=1),
+            torch.cat([self._prompt.expand(rows, -1, -1), tokens], dim=1),
             slice(start, start + count),
-            proprio=self._state,
+            proprio=None if self._state is None else self._state.expand(rows, -1),
             time=times,
         )

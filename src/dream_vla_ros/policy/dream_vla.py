@@ -34,6 +34,7 @@ from dream_vla_ros.policy.policy import PolicyError, PolicyResult, warm_up_obser
 from dream_vla_ros.policy.preprocessing import preprocessing_of
 from dream_vla_ros.policy.proprio import ProprioWriter
 from dream_vla_ros.policy.range_guard import RangeGuard
+from dream_vla_ros.policy.sampling import Sampling, sampling_of
 from dream_vla_ros.policy.settings import ModelSettings
 from dream_vla_ros.policy.transforms import model_images, upright_images
 
@@ -50,7 +51,7 @@ class DreamVLAPolicy:
     :param processor: Makes its inputs.
     :param embodiment: The robot; the model must have been checked to fit it.
     :param preprocessing: What is done to camera images.
-    :param steps: Steps of a prediction; None is the objective's default.
+    :param sampling: How actions are drawn; None is once, in the objective's default steps.
     :param seed: Seed of the noise.
     :param settings: How chunks are joined and actions kept within the training data.
     :raises PolicyError: If the objective cannot join chunks in that way.
@@ -64,7 +65,7 @@ class DreamVLAPolicy:
         preprocessing: Preprocessing,
         *,
         name: str,
-        steps: int | None = None,
+        sampling: Sampling | None = None,
         seed: int = 0,
         notes: tuple[str, ...] = (),
         settings: ModelSettings | None = None,
@@ -75,7 +76,7 @@ class DreamVLAPolicy:
         self._period_s = embodiment.action.period_s
         self._codec = ActionCodec.from_embodiment(embodiment)
         self._proprio = ProprioWriter(embodiment)
-        self._steps = steps
+        self._sampling = sampling or Sampling()
         self._seed = seed
         self._generator = torch.Generator()
         settings = settings or ModelSettings()
@@ -129,19 +130,19 @@ class DreamVLAPolicy:
         except torch.OutOfMemoryError as error:
             raise PolicyError(f"{folder} does not fit into the memory of {device}: {error}") from error
         notes = check_fit(model, embodiment, folder)
-        preprocessing = settings.preprocessing(
-            preprocessing_of(model.config.raw, str(folder / "config.json"))
-        )
+        said = model.config.raw, str(folder / "config.json")
+        preprocessing = settings.preprocessing(preprocessing_of(*said))
+        sampling = sampling_of(*said, settings)
         policy = cls(
             model,
             processor,
             embodiment,
             preprocessing,
             name=folder.resolve().name,
-            steps=settings.steps or None,
+            sampling=sampling,
             seed=settings.seed,
             settings=settings,
-            notes=(f"runs on {device} with images {preprocessing.words}", *notes),
+            notes=(f"runs on {device} with images {preprocessing.words}, {sampling.words}", *notes),
         )
         if device.type == "cuda" and settings.cuda_graphs:
             policy.record(warm_up_observation(embodiment))
@@ -210,7 +211,8 @@ class DreamVLAPolicy:
             pixel_values=inputs["pixel_values"],
             image_grid_thw=inputs["image_grid_thw"],
             proprio=self._normalized_proprio(observation),
-            steps=self._steps,
+            steps=self._sampling.steps,
+            samples=self._sampling.samples,
             generator=self._generator,
             previous=self._previous(observation),
         )

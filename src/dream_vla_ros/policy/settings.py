@@ -82,9 +82,18 @@ class ModelSettings(PlacementSettings):
     )
     steps: int = param(
         0,
-        "Integration, denoising or unmasking steps; 0 takes the objective's default.",
+        "Integration, denoising or unmasking steps; 0 takes what the checkpoint says, or the objective's "
+        "default.",
         minimum=0,
         maximum=1000,
+        read_only=False,
+    )
+    samples: int = param(
+        0,
+        "How many noises flow matching and diffusion start from, whose actions are averaged: more accurate "
+        "where there is one way to act; 0 takes what the checkpoint says, or 1.",
+        minimum=0,
+        maximum=64,
         read_only=False,
     )
     seed: int = param(

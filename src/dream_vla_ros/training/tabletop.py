@@ -30,6 +30,7 @@ from dream_vla_ros.model.processor import DreamVLAProcessor
 from dream_vla_ros.model.statistics import DatasetStatistics
 from dream_vla_ros.model.tokenizer import with_token_ids
 from dream_vla_ros.policy.preprocessing import preprocessing_of
+from dream_vla_ros.policy.sampling import SAMPLES, STEPS
 from dream_vla_ros.sim.appearance import CLOSED_COLOURS
 from dream_vla_ros.sim.rollout import Driver
 from dream_vla_ros.training import answering
@@ -148,6 +149,7 @@ def fresh_model(plan: Plan, statistics: DatasetStatistics) -> DreamVLAForActionP
     """
     config = with_token_ids(DreamConfig.from_folder(plan.layout), plan.layout, for_actions=True)
     raw = dict(config.raw) | {"image_jpeg": False, "image_crop_area": plan.augmentation.crop_area}
+    raw |= {STEPS: plan.sampling.steps, SAMPLES: plan.sampling.samples}
     raw["initializer_range"] = INITIAL_SPREAD
     config = replace(config, raw=raw, initializer_range=INITIAL_SPREAD)
     return random_model(

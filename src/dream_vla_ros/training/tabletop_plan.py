@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from dream_vla_ros.policy.sampling import Sampling
 from dream_vla_ros.training.augment import Augmentation
 from dream_vla_ros.training.demonstrations import Recipe
 from dream_vla_ros.training.precision import has_fast_bfloat16
@@ -65,6 +66,7 @@ class Plan:
     :param embodiment: Parameter file of the robot.
     :param towers: More demonstrations.
     :param rounds: What follows the first training on actions.
+    :param sampling: How the policy's actions are drawn, also when it moves the arm for corrections.
     """
 
     layout: Path = ROOT / "models" / "tabletop_tiny"
@@ -90,6 +92,7 @@ class Plan:
         )
     )
     alignment_weight: float = 0.5
+    sampling: Sampling = field(default_factory=lambda: Sampling(steps=1, samples=4))
 
     @property
     def stages(self) -> dict[str, TrainSettings]:
