@@ -207,6 +207,23 @@ def test_draws_stay_in_range_and_repeat(seed, batch):
         assert torch.equal(a, b)
 
 
+@torch.no_grad()
+def test_a_share_of_the_examples_starts_from_pure_noise(models, make_prompt):
+    model, noise = models["flow_matching"], torch.randn(8, 3, 7)
+    batch = collate(model, [example(model, make_prompt, seed) for seed in range(8)])
+
+    def loss(**how):
+        generator = torch.Generator().manual_seed(4)
+        return float(losses.loss_flow_matching(model, batch, noise=noise, generator=generator, **how))
+
+    assert loss(start_share=0.0) == loss()
+    assert loss(start_share=1.0) == pytest.approx(loss(time=torch.zeros(8)), rel=1e-6)
+    assert len({loss(start_share=share) for share in (0.0, 0.5, 1.0)}) == 3
+    for share in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ModelInputError, match="start_share"):
+            loss(start_share=share)
+
+
 def test_only_learned_places_are_masked():
     learned = torch.zeros(50, 8, dtype=torch.bool)
     learned[:, 5:] = True

@@ -56,13 +56,18 @@ def training_loss(
     batch: TrainingBatch,
     *,
     weighting: Weighting = "cart",
+    start_share: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Return the loss of the model's own objective, with everything random drawn from `generator`."""
+    """Return the loss of the model's own objective, with everything random drawn from `generator`.
+
+    :param weighting: of masked tokens, for discrete diffusion.
+    :param start_share: of the examples, for flow matching; see :func:`loss_flow_matching`.
+    """
     if model.objective is Objective.DISCRETE_DIFFUSION:
         return loss_discrete_diffusion(model, batch, weighting=weighting, generator=generator)
     if model.objective is Objective.FLOW_MATCHING:
-        return loss_flow_matching(model, batch, generator=generator)
+        return loss_flow_matching(model, batch, start_share=start_share, generator=generator)
     if model.objective is Objective.DIFFUSION:
         return loss_diffusion(model, batch, generator=generator)
     plain: dict[Objective, Callable[[DreamVLAForActionPrediction, TrainingBatch], Tensor]] = {
@@ -78,16 +83,26 @@ def loss_flow_matching(
     *,
     noise: Tensor | None = None,
     time: Tensor | None = None,
+    start_share: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Return the mean squared error of the velocity from noise to action.
 
     :param noise: (batch, chunk, dim), drawn if None.
     :param time: (batch,) from 0 = noise to 1 = action, drawn if None.
+    :param start_share: of the examples whose drawn time is replaced by 0. Times as published are hardly ever
+        there, but there every prediction begins, and one in a single step ends.
     """
     actions = batch.actions.to(model.device).float()
     noise = draw_noise(actions, generator) if noise is None else noise.to(actions)
-    time = draw_flow_time(len(actions), actions.device, generator) if time is None else time.to(actions)
+    if time is None:
+        time = draw_flow_time(len(actions), actions.device, generator)
+        if not 0.0 <= start_share <= 1.0:
+            raise ModelInputError(f"start_share is {start_share}, not 0 to 1")
+        if start_share > 0.0:
+            draws = torch.rand(len(time), generator=generator, device=_source(generator, time.device))
+            time = torch.where(draws.to(time.device) < start_share, 0.0, time)
+    time = time.to(actions)
     at = time[:, None, None]
     predicted = _head_output(model, batch, (1 - at) * noise + at * actions, time)
     return F.mse_loss(predicted, actions - noise)

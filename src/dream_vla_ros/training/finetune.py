@@ -57,6 +57,7 @@ class FineTuning:
     :param work: Folder for samples, metrics and the state to resume from.
     :param chunk_size: Actions predicted at once.
     :param weighting: Of masked tokens, for discrete diffusion.
+    :param start_share: Of the examples that start from pure noise, for flow matching.
     :param validation: Share of the episodes that is held back.
     :param validation_samples: Moments of those to predict for at each validation.
     :param recompute: Save memory by computing twice; see ``recompute``.
@@ -73,6 +74,7 @@ class FineTuning:
     lora: LoraSettings = field(default_factory=LoraSettings)
     augmentation: Augmentation = field(default_factory=Augmentation)
     weighting: Weighting = "cart"
+    start_share: float = 0.0
     validation: float = 0.05
     validation_samples: int = 64
     recompute: bool = False
@@ -159,7 +161,7 @@ def _learner(plan: FineTuning, model: DreamVLAForActionPrediction, device: torch
     if plan.recompute:
         recompute_layers(model)
     model.to(device)
-    return ActionLearner(model, weighting=plan.weighting)
+    return ActionLearner(model, weighting=plan.weighting, start_share=plan.start_share)
 
 
 def _statistics(sets: Sequence[TrainingSet]) -> dict[str, Any]:

@@ -141,6 +141,7 @@ class ActionLearner(nn.Module):
 
     :param alignment: Keeps its loss, of this weight; None learns actions only.
     :param weighting: Of masked tokens, for discrete diffusion.
+    :param start_share: Of the examples that start from pure noise, for flow matching.
     """
 
     def __init__(
@@ -150,19 +151,27 @@ class ActionLearner(nn.Module):
         *,
         alignment_weight: float = 0.3,
         weighting: Weighting = "cart",
+        start_share: float = 0.0,
     ) -> None:
         super().__init__()
         self.model = model
         self.alignment = alignment
         self._alignment_weight = alignment_weight
         self._weighting: Weighting = weighting
+        self._start_share = start_share
 
     def forward(self, batch: ActionBatch) -> dict[str, Tensor]:
         """Return ``loss`` and its parts."""
         generator = torch.Generator().manual_seed(batch.seed)
         layers = ALIGNED if self.alignment is not None else ()
         with states_before(self.model, *layers) as seen:
-            action = training_loss(self.model, batch.batch, weighting=self._weighting, generator=generator)
+            action = training_loss(
+                self.model,
+                batch.batch,
+                weighting=self._weighting,
+                start_share=self._start_share,
+                generator=generator,
+            )
         if self.alignment is None or batch.labels is None or batch.sight is None:
             return {"loss": action, "action_loss": action.detach()}
         ids = batch.batch.input_ids.to(self.model.device)

@@ -103,7 +103,9 @@ def train(plan: Plan, folder: Path, stage: str) -> None:
     if align:
         learner = AlignmentLearner(model, alignment)
     else:
-        learner = ActionLearner(model, alignment, alignment_weight=plan.alignment_weight)
+        learner = ActionLearner(
+            model, alignment, alignment_weight=plan.alignment_weight, start_share=plan.start_share
+        )
         names = list(plan.stages)
         before = names[names.index(stage) - 1]
         learner.load_state_dict(torch.load(folder / before / WEIGHTS, weights_only=True))

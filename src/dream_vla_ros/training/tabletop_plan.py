@@ -66,6 +66,7 @@ class Plan:
     :param embodiment: Parameter file of the robot.
     :param towers: More demonstrations.
     :param rounds: What follows the first training on actions.
+    :param start_share: Of the examples of actions that start from pure noise, as predictions in one step do.
     :param sampling: How the policy's actions are drawn, also when it moves the arm for corrections.
     """
 
@@ -92,6 +93,7 @@ class Plan:
         )
     )
     alignment_weight: float = 0.5
+    start_share: float = 0.5
     sampling: Sampling = field(default_factory=lambda: Sampling(steps=1, samples=4))
 
     @property

@@ -80,6 +80,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--weighting", choices=WEIGHTINGS, default=WEIGHTINGS[0], help="for discrete_diffusion"
     )
+    group.add_argument(
+        "--start-share",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="for flow_matching: of the examples that start from pure noise, where times as published hardly "
+        "ever are; 0.5 for a checkpoint that is run in one step (steps:=1, samples:=4)",
+    )
     group.add_argument("--seed", type=int, default=0)
     group = parser.add_argument_group("images")
     group.add_argument(
@@ -162,6 +170,7 @@ def plan_of(arguments: argparse.Namespace) -> FineTuning:
         lora=LoraSettings(arguments.lora_rank, arguments.lora_alpha),
         augmentation=augmentation,
         weighting=arguments.weighting,
+        start_share=arguments.start_share,
         validation=arguments.validation,
         recompute=arguments.recompute,
     )
