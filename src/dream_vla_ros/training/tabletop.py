@@ -299,6 +299,7 @@ def publish_stages(
             "itself drove between trainings, labelled with what the expert would have done",
             "Labels of alignment: simulator poses of the blocks, at the words that name them and at the "
             "image tokens, and where the blocks and their outlines are in the images",
+            f"Sampling: {plan.sampling.words}, averaged (`{STEPS}` and `{SAMPLES}` in config.json)",
             *results,
         ),
     )
