@@ -142,7 +142,10 @@ class DreamVLAPolicy:
             sampling=sampling,
             seed=settings.seed,
             settings=settings,
-            notes=(f"runs on {device} with images {preprocessing.words}, {sampling.words}", *notes),
+            notes=(
+                f"runs on {device} in {sampling.words}, with images {preprocessing.words}",
+                *notes,
+            ),
         )
         if device.type == "cuda" and settings.cuda_graphs:
             policy.record(warm_up_observation(embodiment))
