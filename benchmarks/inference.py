@@ -131,9 +131,9 @@ class Setting:
                 # turn by turn, so that what else the machine does strikes both alike
                 float(np.median(first / np.array(times[v.name]))),
                 1e3
-                * roofline.prediction_work(model, prompt, grids, v.steps, with_state=True).least_s(
-                    self.machine
-                ),
+                * roofline.prediction_work(
+                    model, prompt, grids, v.steps, with_state=True, samples=v.samples
+                ).least_s(self.machine),
                 differences[v.name],
                 memory[v.name],
             )

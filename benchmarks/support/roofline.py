@@ -92,9 +92,17 @@ def pass_work(model: DreamVLAForActionPrediction, length: int, read: int, logits
 
 
 def prediction_work(
-    model: DreamVLAForActionPrediction, prompt: int, grids: list[Grid], steps: int, with_state: bool
+    model: DreamVLAForActionPrediction,
+    prompt: int,
+    grids: list[Grid],
+    steps: int,
+    with_state: bool,
+    samples: int = 1,
 ) -> Work:
-    """Return the work of one whole prediction of the model's objective, done exactly and without waste."""
+    """Return the work of one whole prediction of the model's objective, done exactly and without waste.
+
+    :param samples: Noises that are gone from at once, by weights that are read once for all of them.
+    """
     objective, closing = model.objective, len(model.config.tokens.closing)
     length = prompt + model.action_places + closing + int(with_state) + int(objective.denoises)
     tokens = 0 if objective.continuous else len(model.action_tokens.ids)
@@ -102,6 +110,7 @@ def prediction_work(
     parts = (model.action_head, model.noisy_action_projector)
     head = sum(p.numel() for part in parts if part is not None for p in part.parameters())
     one += Work(2 * head * model.chunk_size, head * _size(model))
+    one = Work(one.flops * samples, one.bytes)
     return vision_work(model, grids) + one * (steps if objective.default_steps > 1 else 1)
 
 

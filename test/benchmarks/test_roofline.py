@@ -1,7 +1,6 @@
 """The least work of a prediction, against what torch counts."""
 
 import pytest
-import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -11,8 +10,11 @@ from dream_vla_ros.model.initialize import random_model
 from dream_vla_ros.model.tokenizer import with_token_ids
 
 
-@pytest.mark.parametrize("objective", [Objective.FLOW_MATCHING, Objective.DISCRETE])
-def test_products_are_those_that_are_run(benchmark, objective):
+@pytest.mark.parametrize(
+    ("objective", "steps", "samples"),
+    [(Objective.FLOW_MATCHING, 3, 1), (Objective.FLOW_MATCHING, 1, 4), (Objective.DISCRETE, 3, 1)],
+)
+def test_products_are_those_that_are_run(benchmark, objective, steps, samples):
     """The engine leaves nothing out and adds nothing: counted and predicted operations agree."""
     inference = benchmark("inference.py")
     from support import roofline
@@ -25,10 +27,10 @@ def test_products_are_those_that_are_run(benchmark, objective):
     inputs = inference.random_inputs(config, 2, 112)
     # torch counts the products of attention only where they are written out
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counted:
-        model.predict_actions(**inputs, noise=torch.zeros(8, 7), steps=3)
+        model.predict_actions(**inputs, steps=steps, samples=samples)
     grids = [tuple(grid) for grid in inputs["image_grid_thw"].tolist()]
     length = inputs["input_ids"].shape[1]
-    work = roofline.prediction_work(model, length, grids, 3, with_state=True)
+    work = roofline.prediction_work(model, length, grids, steps, with_state=True, samples=samples)
     assert work.flops == pytest.approx(counted.get_total_flops(), rel=0.03)
 
 
