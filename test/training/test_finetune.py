@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from dream_vla_ros.model.checkpoint import HEADS
 from dream_vla_ros.model.objective import Objective
 from dream_vla_ros.policy.dream_vla import DreamVLAPolicy
 from dream_vla_ros.policy.policy import warm_up_observation
+from dream_vla_ros.policy.sampling import Sampling, sampling_of
 from dream_vla_ros.policy.settings import ModelSettings, ObjectiveName
 from dream_vla_ros.training.errors import TrainingError
 from dream_vla_ros.training.finetune import RUN, FineTuning, finetune
@@ -27,6 +30,7 @@ from dream_vla_ros.training.lora import LoraSettings, Trained
 from dream_vla_ros.training.metrics import read_metrics
 from dream_vla_ros.training.publish import EMBODIMENT
 from dream_vla_ros.training.settings import TrainSettings
+from dream_vla_ros.training.starting_point import load_start
 from dream_vla_ros.training.trainer import STATE
 
 SETTINGS = TrainSettings(
@@ -55,6 +59,27 @@ def plan(dataset, checkpoints, tmp_path):
         validation=0.25,
         validation_samples=2,
     )
+
+
+@pytest.mark.parametrize("objective", [Objective.FLOW_MATCHING, Objective.DIFFUSION])
+def test_how_actions_are_drawn_is_kept_for_the_same_objective_only(checkpoints, tmp_path, objective):
+    folder = tmp_path / "start"
+    shutil.copytree(checkpoints(), folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"inference_steps": 1, "inference_samples": 4}))
+    statistics = json.loads((folder / "dataset_statistics.json").read_text())
+    model, _ = load_start(
+        folder,
+        objective,
+        chunk_size=8,
+        statistics=statistics,
+        proprio_dim=8,
+        images={},
+        dtype=torch.float32,
+        seed=0,
+    )
+    sampling = sampling_of(model.config.raw, "config.json", ModelSettings())
+    assert sampling == (Sampling(1, 4) if objective is Objective.FLOW_MATCHING else Sampling(None, 1))
 
 
 @pytest.mark.parametrize("objective", list(Objective))

@@ -18,6 +18,7 @@ from dream_vla_ros.model.errors import CheckpointError
 from dream_vla_ros.model.objective import Objective
 from dream_vla_ros.model.statistics import DatasetStatistics
 from dream_vla_ros.model.tokenizer import with_token_ids
+from dream_vla_ros.policy.sampling import SAMPLES, STEPS
 
 ARCHITECTURE, MODEL_TYPE = "DreamVLAForActionPrediction", "dream-vla"
 
@@ -46,7 +47,9 @@ def load_start(
     path = checkpoint.open_folder(folder)
     config = with_token_ids(DreamConfig.from_folder(path), path, for_actions=True)
     raw = {**config.raw, **images, "architectures": [ARCHITECTURE], "model_type": MODEL_TYPE}
-    raw.pop("norm_stats", None)
+    # How a checkpoint wants its actions drawn says nothing of another objective's.
+    for key in ("norm_stats", *(() if objective is Objective.FLOW_MATCHING else (STEPS, SAMPLES))):
+        raw.pop(key, None)
     config = replace(config, raw=raw, model_type=MODEL_TYPE, chunk_size=chunk_size)
     with torch.device("meta"):
         model = DreamVLAForActionPrediction(
