@@ -47,9 +47,11 @@ def load_start(
     path = checkpoint.open_folder(folder)
     config = with_token_ids(DreamConfig.from_folder(path), path, for_actions=True)
     raw = {**config.raw, **images, "architectures": [ARCHITECTURE], "model_type": MODEL_TYPE}
-    # How a checkpoint wants its actions drawn says nothing of another objective's.
-    for key in ("norm_stats", *(() if objective is Objective.FLOW_MATCHING else (STEPS, SAMPLES))):
-        raw.pop(key, None)
+    raw.pop("norm_stats", None)
+    if objective is not Objective.FLOW_MATCHING:
+        # How a checkpoint of flow matching wants its actions drawn says nothing of another objective's.
+        for key in (STEPS, SAMPLES):
+            raw.pop(key, None)
     config = replace(config, raw=raw, model_type=MODEL_TYPE, chunk_size=chunk_size)
     with torch.device("meta"):
         model = DreamVLAForActionPrediction(
